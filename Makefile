@@ -1,0 +1,50 @@
+# geop2p: `make demo` shows what it does, `make test` checks it. Both set everything up from nothing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test test-slow types lint format bench docs install clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt pip setuptools wheel
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/python benchmarks/demo.py
+
+test: $(STAMP) lint types
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# mypy cannot follow the package mapping, so it is shown a tree of links that has the installed shape.
+types: $(STAMP)
+	rm -rf build/types && mkdir -p build/types/geop2p
+	ln -s $(CURDIR)/geop2p/* build/types/geop2p/
+	ln -s $(CURDIR)/cli $(CURDIR)/pipelines build/types/geop2p/
+	cd build/types && $(CURDIR)/$(BIN)/python -m mypy --config-file $(CURDIR)/pyproject.toml --strict -p geop2p
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/translate.py
+
+docs: $(STAMP)
+	$(BIN)/python docs/make_docs.py
+
+clean:
+	rm -rf build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

@@ -1,0 +1,89 @@
+"""``geop2p``: finds the command, runs it, and turns every ending into an exit status."""
+
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from geop2p.errors import Geop2pError
+from geop2p.version import __version__
+
+COMMANDS = {
+    "translate": "Turn a scene into a map.",
+    "train": "Train a generator from pairs of scene and map.",
+    "prepare": "Cut training pairs from scenes and the maps, labels or vectors of the same ground.",
+    "info": "Explain a raster or a model.",
+    "models": "List the bundled models.",
+}
+"""Every command has a file of its name here, which is read only when the command is used."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports the file of a command only when that command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return the command, imported, or None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(
+            importlib.import_module(f"geop2p.cli.{cmd_name}"), cmd_name
+        )
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: geop2p translate scene.tif --out map.tif",
+)
+@click.version_option(__version__, prog_name="geop2p")
+def geop2p() -> None:
+    """Turn large satellite and aerial scenes into maps with pix2pix generators.
+
+    Exit status: 0 done, 1 other error, 2 usage, 3 input, 4 model or checkpoint, 5 output exists or
+    cannot be written, 130 interrupted, 143 terminated.
+    """
+
+
+def main() -> None:
+    """Run the command line; always ends in `sys.exit`."""
+    signal.signal(signal.SIGTERM, _exit_on_signal)
+    try:
+        geop2p.main(standalone_mode=False)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted", 128 + signal.SIGINT)
+    except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Geop2pError as exc:
+        if "--debug" in sys.argv:
+            raise
+        _fail(f"error: {exc}", exc.exit_status)
+    sys.exit(0)
+
+
+def _exit_on_signal(number: int, _frame: FrameType | None) -> NoReturn:
+    """Leave through every ``finally``, with the status that shells give a signal."""
+    sys.exit(128 + number)
+
+
+def _fail(text: str, status: int) -> NoReturn:
+    line = " ".join(text.split())
+    print(f"geop2p: {line}", file=sys.stderr)  # noqa: T201  the one line of a failure
+    sys.exit(status)

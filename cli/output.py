@@ -1,0 +1,135 @@
+"""What the user sees: results on stdout, progress and warnings on stderr."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import click
+
+from geop2p.progress import OnProgress, Progress, ignore_progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """How a command speaks.
+
+    Parameters
+    ----------
+    is_quiet : bool
+        No progress; warnings and errors are still told.
+    is_json : bool
+        The result is one JSON object on stdout instead of text.
+    """
+
+    is_quiet: bool = False
+    is_json: bool = False
+
+    def result(self, facts: Mapping[str, Any], *, text: str) -> None:
+        """Tell the result: ``facts`` as one line of JSON, or ``text`` for people, on stdout."""
+        click.echo(json.dumps(facts, sort_keys=True, default=str) if self.is_json else text)
+
+    @contextmanager
+    def progress(self) -> Iterator[OnProgress]:
+        """Yield what shows progress on stderr: a bar on a terminal, else a line each 10 percent."""
+        if self.is_quiet:
+            yield ignore_progress
+        elif sys.stderr.isatty():
+            with _progress_bar() as show:
+                yield show
+        else:
+            yield _percent_lines()
+
+
+def output_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--quiet``, ``--json`` and ``--debug``; the command gets one ``output`` instead."""
+
+    @click.option("-q", "--quiet", is_flag=True, help="Show no progress. Default: shown on stderr.")
+    @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+    @click.option("--debug", is_flag=True, help="Log details and show tracebacks.")
+    @wraps(command)
+    def wrapped(*args: Any, quiet: bool, as_json: bool, debug: bool, **kwargs: Any) -> None:  # noqa: ANN401
+        _start_logging(debug=debug)
+        command(*args, output=Output(is_quiet=quiet, is_json=as_json), **kwargs)
+
+    return wrapped
+
+
+class _StderrHandler(logging.Handler):
+    """One line a record, ``geop2p: warning: ...``."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = record.levelname.lower()
+        prefix = "" if level == "info" else f"{level}: "
+        click.echo(f"geop2p: {prefix}{record.getMessage()}", err=True)
+
+
+def _start_logging(*, debug: bool) -> None:
+    logger = logging.getLogger("geop2p")
+    logger.setLevel(logging.DEBUG if debug else logging.WARNING)
+    logger.handlers = [_StderrHandler()]
+    logger.propagate = False
+
+
+@contextmanager
+def _progress_bar() -> Iterator[OnProgress]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress as Bar,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}  {task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(progress: Progress) -> None:
+            if progress.stage not in tasks:
+                tasks[progress.stage] = bar.add_task(
+                    progress.stage, unit=progress.unit, rate="", note="", total=progress.total
+                )
+            task = bar.tasks[bar.task_ids.index(tasks[progress.stage])]
+            rate = f"{task.speed:.1f}/s" if task.speed else ""
+            bar.update(
+                task.id,
+                completed=progress.done,
+                total=progress.total,
+                rate=rate,
+                note=progress.note,
+            )
+
+        yield show
+
+
+def _percent_lines() -> OnProgress:
+    shown: dict[str, int] = {}
+
+    def show(progress: Progress) -> None:
+        percent = 100 * progress.done // max(progress.total, 1) // 10 * 10
+        if percent <= shown.get(progress.stage, 0):
+            return
+        shown[progress.stage] = percent
+        note = f"  {progress.note}" if progress.note else ""
+        click.echo(
+            f"{progress.stage} {percent}% ({progress.done}/{progress.total} {progress.unit}){note}",
+            err=True,
+        )
+
+    return show

@@ -1,0 +1,147 @@
+"""A palette: the classes of a map, each with an index, a name and a colour."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geop2p.errors import OptionError
+
+Colour = tuple[int, int, int]
+"""Red, green, blue, each 0 to 255."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapClass:
+    """One class: index in label rasters (0 to 255), name, colour, and whether scores count it."""
+
+    index: int
+    name: str
+    colour: Colour
+    is_scored: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """The classes of a map, in the order of their indexes."""
+
+    classes: tuple[MapClass, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a palette without classes or with an index used twice.
+
+        Raises
+        ------
+        OptionError
+            In either case, or when an index lies outside 0 to 255.
+        """
+        indexes = [entry.index for entry in self.classes]
+        if not indexes or len(set(indexes)) != len(indexes):
+            raise OptionError("a palette needs at least one class, and each index once")
+        if min(indexes) < 0 or max(indexes) > 255:
+            raise OptionError("a palette's indexes must lie in 0 to 255")
+
+    @classmethod
+    def from_list(cls, entries: Sequence[dict[str, Any]]) -> "Palette":
+        """Read ``[{"index": 1, "name": "land", "colour": "#F2EFE9", "scored": true}, ...]``.
+
+        Raises
+        ------
+        OptionError
+            When an entry lacks a key or a colour is not ``#RRGGBB``.
+        """
+        return cls(tuple(sorted(map(_parse_class, entries), key=lambda entry: entry.index)))
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Return what `from_list` reads."""
+        return [
+            {
+                "index": entry.index,
+                "name": entry.name,
+                "colour": format_colour(entry.colour),
+                "scored": entry.is_scored,
+            }
+            for entry in self.classes
+        ]
+
+    def draw(self, labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return the picture of a label raster: (H, W) uint8 to (3, H, W) uint8.
+
+        Raises
+        ------
+        OptionError
+            When a label is not in the palette.
+        """
+        table = np.zeros((256, 3), np.uint8)
+        is_known = np.zeros(256, bool)
+        for entry in self.classes:
+            table[entry.index], is_known[entry.index] = entry.colour, True
+        unknown = np.unique(labels[~is_known[labels]])
+        if unknown.size:
+            raise OptionError(f"label {unknown[0]} is not in the palette (add it, with a colour)")
+        return np.moveaxis(table[labels], -1, 0)  # (H, W, 3) -> (3, H, W)
+
+    def nearest(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return for each pixel the index of the scored class with the nearest colour.
+
+        (3, H, W) uint8 to (H, W) uint8; nearest by Euclidean distance in RGB, the lower index wins.
+        """
+        scored = [entry for entry in self.classes if entry.is_scored]
+        pixels = picture.astype(np.int32)
+        distances = [
+            sum((pixels[band] - entry.colour[band]) ** 2 for band in range(3)) for entry in scored
+        ]
+        indexes = np.array([entry.index for entry in scored], np.uint8)
+        return indexes[np.argmin(np.stack(distances), axis=0)]
+
+
+def read_palette(path: str | Path) -> Palette:
+    """Read a palette from a JSON file.
+
+    Raises
+    ------
+    OptionError
+        When the file is missing or is no palette.
+    """
+    try:
+        return Palette.from_list(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as exc:
+        raise OptionError(
+            f"{path}: not a palette: {exc} "
+            '(expected [{"index": 1, "name": "land", "colour": "#F2EFE9"}, ...])'
+        ) from exc
+
+
+def parse_colour(text: str) -> Colour:
+    """Return the colour that ``#RRGGBB`` names.
+
+    Raises
+    ------
+    OptionError
+        For any other text.
+    """
+    if not re.fullmatch(r"#[0-9A-Fa-f]{6}", text):
+        raise OptionError(f"colour {text!r} (expected #RRGGBB)")
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def format_colour(colour: Colour) -> str:
+    """Return ``#RRGGBB``."""
+    return "#{:02X}{:02X}{:02X}".format(*colour)
+
+
+def _parse_class(entry: dict[str, Any]) -> MapClass:
+    missing = {"index", "name", "colour"} - entry.keys()
+    if missing:
+        raise OptionError(f"a palette entry lacks {', '.join(sorted(missing))}")
+    return MapClass(
+        index=int(entry["index"]),
+        name=str(entry["name"]),
+        colour=parse_colour(entry["colour"]),
+        is_scored=bool(entry.get("scored", True)),
+    )

@@ -1,0 +1,332 @@
+"""A scene: the raster that goes in, opened once and read by windows.
+
+Pixels are (C, H, W) in the scene's own type; beside them goes (H, W) bool, True where the scene is
+valid. Rows and columns are the scene's own, counted from its upper left corner.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from geop2p.errors import OptionError, SceneError
+
+logger = logging.getLogger(__name__)
+
+Pixels = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+Span = tuple[int, int]
+"""Rows or columns from the first to the one after the last."""
+
+DRIVERS = ("GTiff", "VRT", "JP2OpenJPEG", "PNG", "JPEG", "WEBP", "BMP", "HFA", "ENVI")
+"""GDAL drivers that a scene may be read with; GDAL tries no other, so a file is never a service."""
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+SEQUENTIAL_DRIVERS = ("PNG", "JPEG", "WEBP", "BMP")
+TALL_BLOCK = 1024
+"""Pixels; a block taller than this makes every strip decode rows that it does not need."""
+CACHE_BYTES = 64 * 2**20
+"""GDAL's block cache for a process; enough for 11,000 columns of any layout (measured)."""
+MASK_RULES = ("any", "all")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneSpec:
+    """What the header of a scene says.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    driver : str
+        GDAL's name of the format.
+    height, width : int, pixels
+        Size.
+    bands : tuple of int
+        The bands that are read, counted from 1, in the order of the channels.
+    dtype : str
+        numpy name of the type of the bands that are read.
+    crs : rasterio.crs.CRS or None
+        Coordinate reference system.
+    transform : affine.Affine
+        (column, row) to (x, y) in CRS units; the identity when there is none.
+    gcps : tuple
+        Ground control points and their CRS: ``(list, CRS or None)``; an empty list without.
+    rpcs : rasterio.rpc.RPC or None
+        Rational polynomial coefficients.
+    is_point : bool
+        Coordinates mean pixel centres (``AREA_OR_POINT=Point``).
+    is_sequential : bool
+        Windows cannot be decoded by themselves; rows are best read in order, once.
+    has_mask : bool
+        Some pixels may be invalid.
+    """
+
+    path: str
+    driver: str
+    height: int
+    width: int
+    bands: tuple[int, ...]
+    dtype: str
+    crs: Any
+    transform: Affine
+    gcps: tuple[list[Any], Any]
+    rpcs: Any
+    is_point: bool
+    is_sequential: bool
+    has_mask: bool
+
+    @property
+    def is_georeferenced(self) -> bool:
+        """Whether anything says where on the ground the scene lies."""
+        return bool(self.crs or self.gcps[0] or self.rpcs or self.transform != Affine.identity())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneSource:
+    """Where a scene is and how it is to be read; small, and safe to send to a worker.
+
+    Parameters
+    ----------
+    path : str
+        A raster file.
+    bands : tuple of int or None
+        Bands to read, counted from 1; None is every band but alpha, red, green, blue first.
+    src_nodata : float, "none" or None
+        The nodata value in place of the file's own; "none": the file's own is a value like others.
+    mask_rule : str
+        ``any``: a pixel is valid when any band is. ``all``: when all bands that are read are.
+    """
+
+    path: str
+    bands: tuple[int, ...] | None = None
+    src_nodata: float | str | None = None
+    mask_rule: str = "any"
+
+
+class Scene:
+    """An open scene. Not for use by two threads at once: open it once in each."""
+
+    def __init__(self, dataset: Any, source: SceneSource) -> None:  # noqa: ANN401  rasterio is untyped
+        self._dataset = dataset
+        self._source = source
+        self.spec = _spec(dataset, source)
+
+    def read(self, *, rows: Span, cols: Span | None = None) -> tuple[Pixels, Mask]:
+        """Read a window: (C, h, w) in the scene's type, and (h, w) bool, True where it is valid.
+
+        Raises
+        ------
+        SceneError
+            When the window cannot be decoded.
+        """
+        lo, hi = cols or (0, self.spec.width)
+        window = Window(lo, rows[0], hi - lo, rows[1] - rows[0])
+        try:
+            pixels = self._dataset.read(list(self.spec.bands), window=window)
+            return pixels, self._valid(pixels, window)
+        except RasterioError as exc:
+            cause = exc.__cause__ or exc
+            raise SceneError(
+                f"{self.spec.path}: rows {rows[0]} to {rows[1] - 1} cannot be read: {cause} "
+                "(is the file complete? copy it again)"
+            ) from exc
+
+    def _valid(self, pixels: Pixels, window: Window) -> Mask:
+        """Return where the window is valid, by the file's mask and the source's rules."""
+        valid = self._file_mask(pixels, window)
+        if isinstance(self._source.src_nodata, float):
+            is_value = pixels != np.asarray(self._source.src_nodata).astype(pixels.dtype)
+            valid &= is_value.all(axis=0) if self._source.mask_rule == "all" else is_value.any(axis=0)
+        if np.issubdtype(pixels.dtype, np.floating):
+            valid &= np.isfinite(pixels).all(axis=0)
+        return valid
+
+    def _file_mask(self, pixels: Pixels, window: Window) -> Mask:
+        """Return the file's own mask, less its nodata value where the source replaces that."""
+        flags = self._dataset.mask_flag_enums
+        is_nodata = any(MaskFlags.nodata in band for band in flags)
+        if not self.spec.has_mask or (is_nodata and self._source.src_nodata is not None):
+            return np.ones(pixels.shape[1:], bool)
+        if self._source.mask_rule == "all":
+            masks = self._dataset.read_masks(list(self.spec.bands), window=window)
+            return np.asarray(masks.all(axis=0))
+        return np.asarray(self._dataset.dataset_mask(window=window) != 0)
+
+
+class OrderedRows:
+    """Rows of a scene whose windows cannot be decoded by themselves, read once and in order.
+
+    Rows that the last span held are kept, so that spans which overlap cost no second decoding. A
+    span that starts before what is kept is read again: slower, never wrong.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._lo = 0
+        self._pixels: Pixels | None = None
+        self._valid: Mask | None = None
+
+    def read(self, *, rows: Span) -> tuple[Pixels, Mask]:
+        """Read whole rows; raises what `Scene.read` raises."""
+        if self._pixels is None or self._valid is None or not self._holds(rows[0]):
+            self._pixels, self._valid = self._scene.read(rows=rows)
+        else:
+            held = self._lo + self._pixels.shape[1]
+            keep = slice(rows[0] - self._lo, min(rows[1], held) - self._lo)
+            self._pixels, self._valid = self._pixels[:, keep], self._valid[keep]
+            if rows[1] > held:
+                pixels, valid = self._scene.read(rows=(held, rows[1]))
+                self._pixels = np.concatenate([self._pixels, pixels], axis=1)
+                self._valid = np.concatenate([self._valid, valid])
+        self._lo = rows[0]
+        return self._pixels, self._valid
+
+    def _holds(self, row: int) -> bool:
+        return self._pixels is not None and self._lo <= row < self._lo + self._pixels.shape[1]
+
+
+@contextmanager
+def open_scene(
+    path: str | os.PathLike[str],
+    *,
+    bands: tuple[int, ...] | None = None,
+    src_nodata: float | str | None = None,
+    mask_rule: str = "any",
+) -> Iterator[Scene]:
+    """Open a raster for reading; see `SceneSource` for the parameters.
+
+    Raises
+    ------
+    SceneError
+        When the file is missing, is no raster of a known format, or holds what no generator can
+        read: no pixels, complex numbers, bands of different types.
+    OptionError
+        When a band is asked for that the file does not have.
+    """
+    source = SceneSource(
+        path=os.fspath(path), bands=bands, src_nodata=src_nodata, mask_rule=mask_rule
+    )
+    with open_source(source) as scene:
+        yield scene
+
+
+@contextmanager
+def open_source(source: SceneSource) -> Iterator[Scene]:
+    """Open what ``source`` describes; raises what `open_scene` raises."""
+    check_file(source.path)
+    with gdal_settings(), _opened(source.path) as dataset:
+        yield Scene(dataset, source)
+
+
+@contextmanager
+def gdal_settings() -> Iterator[None]:
+    """Set what GDAL does in this process: a bounded cache, and no files beside the inputs."""
+    with rasterio.Env(
+        GDAL_CACHEMAX=CACHE_BYTES,
+        GDAL_PAM_ENABLED=True,
+        GDAL_MAX_DATASET_POOL_SIZE=100,
+        CPL_VSIL_GZIP_WRITE_PROPERTIES="NO",
+    ):
+        yield
+
+
+def check_file(path: str) -> None:
+    """Refuse what is not a file with something in it.
+
+    Raises
+    ------
+    SceneError
+        For a missing file, a folder or other special file, and an empty file.
+    """
+    file = Path(path)
+    if not file.exists():
+        raise SceneError(f"{path}: no such file (check the path)")
+    if not file.is_file():
+        kind = "a folder" if file.is_dir() else "not a regular file"
+        raise SceneError(f"{path}: {kind} (give a raster file, e.g. a GeoTIFF)")
+    if file.stat().st_size == 0:
+        raise SceneError(f"{path}: an empty file (copy it again)")
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    with warnings.catch_warnings():
+        # a scene without a georeference is welcome: its map has none either
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            dataset = rasterio.open(path, driver=list(DRIVERS))
+        except RasterioError as exc:
+            raise SceneError(
+                f"{path}: not a raster that can be opened: {exc} "
+                f"(expected one of {', '.join(DRIVERS)})"
+            ) from exc
+        with dataset:
+            yield dataset
+
+
+def _spec(dataset: Any, source: SceneSource) -> SceneSpec:  # noqa: ANN401
+    bands = _selected_bands(dataset, source)
+    return SceneSpec(
+        path=source.path,
+        driver=dataset.driver,
+        height=dataset.height,
+        width=dataset.width,
+        bands=bands,
+        dtype=_common_dtype(dataset, source.path, bands),
+        crs=dataset.crs,
+        transform=dataset.transform,
+        gcps=dataset.gcps,
+        rpcs=dataset.rpcs,
+        is_point=dataset.tags().get("AREA_OR_POINT") == "Point",
+        is_sequential=_is_sequential(dataset),
+        has_mask=any(MaskFlags.all_valid not in band for band in dataset.mask_flag_enums),
+    )
+
+
+def _selected_bands(dataset: Any, source: SceneSource) -> tuple[int, ...]:  # noqa: ANN401
+    """Return the bands asked for, or all but alpha with red, green, blue in that order."""
+    if source.bands is None:
+        colours = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
+        found = list(dataset.colorinterp)
+        first = [found.index(c) + 1 for c in colours] if all(c in found for c in colours) else []
+        rest = [i + 1 for i, c in enumerate(found) if c != ColorInterp.alpha and i + 1 not in first]
+        if not first + rest:
+            raise SceneError(f"{source.path}: no band but alpha (give a raster with values)")
+        return tuple(first + rest)
+    for band in source.bands:
+        if not 1 <= band <= dataset.count:
+            raise OptionError(
+                f"{source.path}: band {band} was asked for, the file has {dataset.count} "
+                "(bands count from 1)"
+            )
+    return source.bands
+
+
+def _common_dtype(dataset: Any, path: str, bands: tuple[int, ...]) -> str:  # noqa: ANN401
+    found = {dataset.dtypes[band - 1] for band in bands}
+    if len(found) > 1:
+        raise SceneError(
+            f"{path}: bands of different types ({', '.join(sorted(found))}) "
+            "(choose bands of one type with --bidx)"
+        )
+    dtype = str(found.pop())
+    if dtype not in DTYPES:
+        raise SceneError(f"{path}: values of type {dtype} (expected one of {', '.join(DTYPES)})")
+    return dtype
+
+
+def _is_sequential(dataset: Any) -> bool:  # noqa: ANN401
+    tallest = max(height for height, _ in dataset.block_shapes)
+    return dataset.driver in SEQUENTIAL_DRIVERS or tallest > TALL_BLOCK

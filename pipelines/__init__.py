@@ -1,0 +1,1 @@
+"""The workflows: translate scenes, train generators, prepare pairs. The home of Dask."""
