@@ -1,0 +1,83 @@
+"""geop2p: turn large satellite and aerial scenes into maps with pix2pix generators.
+
+Axes, everywhere: (N, C, H, W) is tiles, bands, rows, columns; K stands for the map's bands. Sizes
+are (height, width), positions (row, col), bounds (left, bottom, right, top).
+
+Importing geop2p is quick: the names below are fetched when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from geop2p.version import __version__
+
+if TYPE_CHECKING:
+    from geop2p.errors import (
+        CheckpointError,
+        Geop2pError,
+        ModelError,
+        OptionError,
+        OutputError,
+        PairsError,
+        SceneError,
+        TrainingError,
+    )
+    from geop2p.model import ModelCard, load_model, save_model
+    from geop2p.pipelines.prepare import PrepareReport, prepare
+    from geop2p.pipelines.train import TrainReport, train
+    from geop2p.pipelines.translate import TranslateReport, translate
+
+_HOMES = {
+    "CheckpointError": "geop2p.errors",
+    "Geop2pError": "geop2p.errors",
+    "ModelCard": "geop2p.model",
+    "ModelError": "geop2p.errors",
+    "OptionError": "geop2p.errors",
+    "OutputError": "geop2p.errors",
+    "PairsError": "geop2p.errors",
+    "PrepareReport": "geop2p.pipelines.prepare",
+    "SceneError": "geop2p.errors",
+    "TrainReport": "geop2p.pipelines.train",
+    "TrainingError": "geop2p.errors",
+    "TranslateReport": "geop2p.pipelines.translate",
+    "load_model": "geop2p.model",
+    "prepare": "geop2p.pipelines.prepare",
+    "save_model": "geop2p.model",
+    "train": "geop2p.pipelines.train",
+    "translate": "geop2p.pipelines.translate",
+}
+
+__all__ = [
+    "CheckpointError",
+    "Geop2pError",
+    "ModelCard",
+    "ModelError",
+    "OptionError",
+    "OutputError",
+    "PairsError",
+    "PrepareReport",
+    "SceneError",
+    "TrainReport",
+    "TrainingError",
+    "TranslateReport",
+    "__version__",
+    "load_model",
+    "prepare",
+    "save_model",
+    "train",
+    "translate",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  a module's names are of any type
+    """Fetch a public name from its home, and keep it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'geop2p' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return __all__

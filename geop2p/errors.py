@@ -11,9 +11,9 @@
     |-- OutputError          5   an output that exists or cannot be written
     `-- TrainingError        1   a training that cannot go on, e.g. a loss that is not a number
 
-Each class also inherits the built-in error that fits, so ``except OSError`` or ``except ValueError``
-in a program that embeds geop2p does what it says. A message names the file, what was found, what
-was expected and what to do. Any other exception that leaves geop2p is a bug.
+Each class also inherits the built-in error that fits, so ``except OSError`` and ``except
+ValueError`` in a program that embeds geop2p do what they say. A message names the file, what was
+found, what was expected and what to do. Any other exception that leaves geop2p is a bug.
 """
 
 from typing import ClassVar

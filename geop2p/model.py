@@ -7,6 +7,7 @@ precision; they are float32 again when the generator is built. Nothing in the fi
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from geop2p.errors import ModelError
 from geop2p.networks import GeneratorConfig, build_generator
 from geop2p.palette import Palette
-from geop2p.writing import write_atomically
+from geop2p.writing import file_sha256, write_atomically
 
 DEFAULT_MODEL = "streets"
 CARD_KEY = "geop2p"
@@ -126,7 +127,8 @@ class ModelCard:
             raise ModelError(f"map type {self.map.dtype!r} (choose from {', '.join(MAP_DTYPES)})")
         if self.norm_statistics not in NORM_STATISTICS:
             raise ModelError(
-                f"norm statistics {self.norm_statistics!r} (choose from {', '.join(NORM_STATISTICS)})"
+                f"norm statistics {self.norm_statistics!r} "
+                f"(choose from {', '.join(NORM_STATISTICS)})"
             )
 
     def to_json(self) -> str:
@@ -165,7 +167,7 @@ def save_model(path: str | Path, generator: nn.Module, card: ModelCard) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def load_model(name_or_path: str | Path) -> Model:
+def load_model(name_or_path: str | os.PathLike[str]) -> Model:
     """Read a bundled model by name, or a model file by path.
 
     The generator is in evaluation mode, in float32, on the CPU; its batch norm follows the card's
@@ -187,7 +189,7 @@ def load_model(name_or_path: str | Path) -> Model:
     return Model(card=card, generator=generator.eval(), sha256=file_sha256(path))
 
 
-def read_card(name_or_path: str | Path) -> ModelCard:
+def read_card(name_or_path: str | os.PathLike[str]) -> ModelCard:
     """Read the card alone; raises what `load_model` raises for an unreadable file."""
     path = find_model(name_or_path)
     with _opened(path) as file:
@@ -200,7 +202,7 @@ def bundled_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
-def find_model(name_or_path: str | Path) -> Path:
+def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     """Return the file of a bundled model's name or of a path.
 
     Raises
@@ -216,14 +218,6 @@ def find_model(name_or_path: str | Path) -> Path:
         names = ", ".join(bundled) or "none"
         raise ModelError(f"{path}: no such model (give a model file, or a bundled one: {names})")
     return path
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 
 
 def use_tile_statistics(network: nn.Module) -> None:

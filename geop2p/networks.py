@@ -7,8 +7,8 @@ References
 ----------
 Isola, Zhu, Zhou, Efros: Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017
 (arXiv:1611.07004), appendix 6.1 for the U-Net and the discriminators.
-Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer, ECCV 2016 (arXiv:1603.08155),
-supplement, for the residual generator.
+Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution,
+ECCV 2016 (arXiv:1603.08155), supplement, for the residual generator.
 """
 
 from collections.abc import Callable
@@ -70,7 +70,7 @@ class GeneratorConfig:
     def size_multiple(self) -> int:
         """Pixels that the side of a tile must be a multiple of."""
         levels = UNET_LEVELS.get(self.arch)
-        return 4 if levels is None else 2**levels
+        return 4 if levels is None else 1 << levels
 
     @property
     def field_radius(self) -> int | None:
@@ -174,7 +174,9 @@ class ResNet(nn.Module):
         super().__init__()
         widths = [config.channels(level) for level in range(3)]
         self.stem = nn.Sequential(
-            nn.ReflectionPad2d(3), *_conv_norm(config, config.in_bands, widths[0], kernel=7), nn.ReLU()
+            nn.ReflectionPad2d(3),
+            *_conv_norm(config, config.in_bands, widths[0], kernel=7),
+            nn.ReLU(),
         )
         self.down = nn.Sequential(
             *_conv_norm(config, widths[0], widths[1], stride=2, padding=1),
@@ -240,7 +242,12 @@ class PatchGAN(nn.Sequential):
             stride = 2 if i < config.n_layers else 1
             layers += [
                 nn.Conv2d(
-                    widths[i - 1], widths[i], 4, stride=stride, padding=1, bias=_has_bias(config.norm)
+                    widths[i - 1],
+                    widths[i],
+                    4,
+                    stride=stride,
+                    padding=1,
+                    bias=_has_bias(config.norm),
                 ),
                 _norm(config.norm, widths[i]),
                 nn.LeakyReLU(0.2),
@@ -351,7 +358,7 @@ def _resnet_up(config: GeneratorConfig, inner: int, outer: int) -> list[nn.Modul
     ]
 
 
-def _conv_norm(  # noqa: PLR0913  the geometry of a convolution is five numbers
+def _conv_norm(
     config: GeneratorConfig,
     inner: int,
     outer: int,

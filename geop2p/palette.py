@@ -17,13 +17,37 @@ Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Casing:
+    """The line that is drawn round a class, outside of it: its colour and its width in pixels.
+
+    Casing is drawing only: its pixels still belong to the class that they lie in. Scores, which go
+    by colour, agree as long as its colour is nearer to that class than to the one it surrounds.
+    """
+
+    colour: Colour
+    width: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a width that is no number of pixels.
+
+        Raises
+        ------
+        OptionError
+            When the width lies outside 1 to 16.
+        """
+        if not 1 <= self.width <= 16:
+            raise OptionError(f"a casing {self.width} pixels wide (expected 1 to 16)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MapClass:
-    """One class: index in label rasters (0 to 255), name, colour, and whether scores count it."""
+    """One class: index in label rasters (0 to 255), name, colour, casing, is it scored."""
 
     index: int
     name: str
     colour: Colour
     is_scored: bool = True
+    casing: Casing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +74,8 @@ class Palette:
     def from_list(cls, entries: Sequence[dict[str, Any]]) -> "Palette":
         """Read ``[{"index": 1, "name": "land", "colour": "#F2EFE9", "scored": true}, ...]``.
 
+        An entry may have ``"casing": {"colour": "#C9C1B6", "width": 1}``, width in pixels.
+
         Raises
         ------
         OptionError
@@ -59,18 +85,17 @@ class Palette:
 
     def to_list(self) -> list[dict[str, Any]]:
         """Return what `from_list` reads."""
-        return [
-            {
-                "index": entry.index,
-                "name": entry.name,
-                "colour": format_colour(entry.colour),
-                "scored": entry.is_scored,
-            }
-            for entry in self.classes
-        ]
+        return [_format_class(entry) for entry in self.classes]
+
+    @property
+    def casing_width(self) -> int:
+        """The widest casing, in pixels: how far a label can change the picture round it."""
+        return max(entry.casing.width if entry.casing else 0 for entry in self.classes)
 
     def draw(self, labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Return the picture of a label raster: (H, W) uint8 to (3, H, W) uint8.
+
+        Casings lie on classes without one, never on a class that has its own.
 
         Raises
         ------
@@ -84,7 +109,18 @@ class Palette:
         unknown = np.unique(labels[~is_known[labels]])
         if unknown.size:
             raise OptionError(f"label {unknown[0]} is not in the palette (add it, with a colour)")
-        return np.moveaxis(table[labels], -1, 0)  # (H, W, 3) -> (3, H, W)
+        picture = np.moveaxis(table[labels], -1, 0)  # (H, W, 3) -> (3, H, W)
+        self._draw_casings(picture, labels)
+        return picture
+
+    def _draw_casings(self, picture: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> None:
+        cased = [(entry, entry.casing) for entry in self.classes if entry.casing]
+        if not cased:
+            return
+        is_free = ~np.isin(labels, [entry.index for entry, _ in cased])
+        for entry, casing in cased:
+            ring = _grow(labels == entry.index, pixels=casing.width) & is_free
+            picture[:, ring] = np.array(casing.colour, np.uint8)[:, np.newaxis]
 
     def nearest(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Return for each pixel the index of the scored class with the nearest colour.
@@ -97,7 +133,7 @@ class Palette:
             sum((pixels[band] - entry.colour[band]) ** 2 for band in range(3)) for entry in scored
         ]
         indexes = np.array([entry.index for entry in scored], np.uint8)
-        return indexes[np.argmin(np.stack(distances), axis=0)]
+        return np.asarray(indexes[np.argmin(np.stack(distances), axis=0)])
 
 
 def read_palette(path: str | Path) -> Palette:
@@ -110,7 +146,7 @@ def read_palette(path: str | Path) -> Palette:
     """
     try:
         return Palette.from_list(json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as exc:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
         raise OptionError(
             f"{path}: not a palette: {exc} "
             '(expected [{"index": 1, "name": "land", "colour": "#F2EFE9"}, ...])'
@@ -135,6 +171,31 @@ def format_colour(colour: Colour) -> str:
     return "#{:02X}{:02X}{:02X}".format(*colour)
 
 
+def _grow(mask: npt.NDArray[np.bool_], *, pixels: int) -> npt.NDArray[np.bool_]:
+    """Return the mask and everything within ``pixels`` of it along rows, columns and diagonals."""
+    grown = mask.copy()
+    for axis in (0, 1):
+        for _ in range(pixels):
+            previous = np.moveaxis(grown.copy(), axis, 0)
+            view = np.moveaxis(grown, axis, 0)
+            view[1:] |= previous[:-1]
+            view[:-1] |= previous[1:]
+    return grown
+
+
+def _format_class(entry: MapClass) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "index": entry.index,
+        "name": entry.name,
+        "colour": format_colour(entry.colour),
+        "scored": entry.is_scored,
+    }
+    if entry.casing:
+        colour = format_colour(entry.casing.colour)
+        content["casing"] = {"colour": colour, "width": entry.casing.width}
+    return content
+
+
 def _parse_class(entry: dict[str, Any]) -> MapClass:
     missing = {"index", "name", "colour"} - entry.keys()
     if missing:
@@ -144,4 +205,11 @@ def _parse_class(entry: dict[str, Any]) -> MapClass:
         name=str(entry["name"]),
         colour=parse_colour(entry["colour"]),
         is_scored=bool(entry.get("scored", True)),
+        casing=_parse_casing(entry.get("casing")),
     )
+
+
+def _parse_casing(content: dict[str, Any] | None) -> Casing | None:
+    if content is None:
+        return None
+    return Casing(colour=parse_colour(content["colour"]), width=int(content.get("width", 1)))

@@ -1,5 +1,6 @@
 """Files that appear complete or not at all: written beside their target, synced, then renamed."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,7 +30,9 @@ def replacing(target: Path) -> Iterator[Path]:
         if isinstance(exc, OutputError):
             raise
         reason = exc.strerror or exc
-        raise OutputError(f"{target}: cannot be written: {reason} (check folder and space)") from exc
+        raise OutputError(
+            f"{target}: cannot be written: {reason} (check folder and space)"
+        ) from exc
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
@@ -54,3 +57,9 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

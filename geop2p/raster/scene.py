@@ -19,6 +19,7 @@ import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from geop2p.errors import OptionError, SceneError
@@ -118,7 +119,7 @@ class SceneSource:
 class Scene:
     """An open scene. Not for use by two threads at once: open it once in each."""
 
-    def __init__(self, dataset: Any, source: SceneSource) -> None:  # noqa: ANN401  rasterio is untyped
+    def __init__(self, dataset: Any, source: SceneSource) -> None:
         self._dataset = dataset
         self._source = source
         self.spec = _spec(dataset, source)
@@ -148,7 +149,9 @@ class Scene:
         valid = self._file_mask(pixels, window)
         if isinstance(self._source.src_nodata, float):
             is_value = pixels != np.asarray(self._source.src_nodata).astype(pixels.dtype)
-            valid &= is_value.all(axis=0) if self._source.mask_rule == "all" else is_value.any(axis=0)
+            valid &= (
+                is_value.all(axis=0) if self._source.mask_rule == "all" else is_value.any(axis=0)
+            )
         if np.issubdtype(pixels.dtype, np.floating):
             valid &= np.isfinite(pixels).all(axis=0)
         return valid
@@ -266,7 +269,7 @@ def _opened(path: str) -> Iterator[Any]:
         # a scene without a georeference is welcome: its map has none either
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            dataset = rasterio.open(path, driver=list(DRIVERS))
+            dataset = DatasetReader(path, driver=list(DRIVERS))  # rasterio.open takes one driver
         except RasterioError as exc:
             raise SceneError(
                 f"{path}: not a raster that can be opened: {exc} "
@@ -276,7 +279,7 @@ def _opened(path: str) -> Iterator[Any]:
             yield dataset
 
 
-def _spec(dataset: Any, source: SceneSource) -> SceneSpec:  # noqa: ANN401
+def _spec(dataset: Any, source: SceneSource) -> SceneSpec:
     bands = _selected_bands(dataset, source)
     return SceneSpec(
         path=source.path,
@@ -295,7 +298,7 @@ def _spec(dataset: Any, source: SceneSource) -> SceneSpec:  # noqa: ANN401
     )
 
 
-def _selected_bands(dataset: Any, source: SceneSource) -> tuple[int, ...]:  # noqa: ANN401
+def _selected_bands(dataset: Any, source: SceneSource) -> tuple[int, ...]:
     """Return the bands asked for, or all but alpha with red, green, blue in that order."""
     if source.bands is None:
         colours = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
@@ -314,7 +317,7 @@ def _selected_bands(dataset: Any, source: SceneSource) -> tuple[int, ...]:  # no
     return source.bands
 
 
-def _common_dtype(dataset: Any, path: str, bands: tuple[int, ...]) -> str:  # noqa: ANN401
+def _common_dtype(dataset: Any, path: str, bands: tuple[int, ...]) -> str:
     found = {dataset.dtypes[band - 1] for band in bands}
     if len(found) > 1:
         raise SceneError(
@@ -327,6 +330,6 @@ def _common_dtype(dataset: Any, path: str, bands: tuple[int, ...]) -> str:  # no
     return dtype
 
 
-def _is_sequential(dataset: Any) -> bool:  # noqa: ANN401
+def _is_sequential(dataset: Any) -> bool:
     tallest = max(height for height, _ in dataset.block_shapes)
     return dataset.driver in SEQUENTIAL_DRIVERS or tallest > TALL_BLOCK

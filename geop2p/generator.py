@@ -1,0 +1,170 @@
+"""A generator made ready to run: on a device, in a precision, in batches of one fixed size.
+
+It is always in evaluation mode, so a tile's picture never depends on the tiles beside it, and a
+last, short batch is padded, so that every batch is computed by the same kernels.
+"""
+
+import copy
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from geop2p.errors import ModelError, OptionError
+from geop2p.networks import ResNet, UNet
+
+logger = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float32]
+TileFunction = Callable[[Tensor], Tensor]
+"""(N, C, H, W) float32 in [-1, 1] to (N, K, H, W) in [-1, 1]."""
+
+PRECISIONS = ("auto", "fp32", "bf16")
+CPU_BATCH = 4
+"""Tiles; on a CPU 4 to 8 are the quickest and 16 slower (docs/performance.md)."""
+CUDA_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """How a generator is run, with nothing left open.
+
+    Parameters
+    ----------
+    device : str
+        ``cpu``, ``cuda`` or ``cuda:N``.
+    precision : str
+        ``fp32``, or ``bf16`` for the body of the network; the head is always float32.
+    batch_size : int, tiles, at least 1
+        Every batch has this size.
+    threads : int, at least 1
+        torch's threads on a CPU.
+    """
+
+    device: str = "cpu"
+    precision: str = "fp32"
+    batch_size: int = CPU_BATCH
+    threads: int = 1
+
+    @property
+    def kind(self) -> str:
+        """``cpu`` or ``cuda``: the kind of device, which bits may depend on."""
+        return self.device.split(":", maxsplit=1)[0]
+
+
+def choose_engine(
+    *, device: str = "auto", precision: str = "auto", batch_size: int | None = None, threads: int
+) -> Engine:
+    """Resolve what was left to geop2p.
+
+    ``auto`` is the GPU where there is one that works; precision ``auto`` is fp32 everywhere.
+
+    Raises
+    ------
+    OptionError
+        When a GPU was asked for by name and there is none, or the batch is smaller than 1.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise OptionError(f"batch size {batch_size} (expected at least 1 tile)")
+    chosen = choose_device(device)
+    default = CPU_BATCH if chosen == "cpu" else CUDA_BATCH
+    return Engine(
+        device=chosen,
+        precision="fp32" if precision == "auto" else precision,
+        batch_size=batch_size or default,
+        threads=threads,
+    )
+
+
+def choose_device(device: str) -> str:
+    """Return ``cpu`` or a CUDA device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises
+    ------
+    OptionError
+        For another word, or for a GPU that is not there.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise OptionError(f"device {device!r} (expected auto, cpu, cuda or cuda:N)")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise OptionError(
+            f"device {device!r}: {torch.cuda.device_count()} CUDA devices are usable "
+            "(use --device cpu)"
+        )
+    return device
+
+
+class ReadyGenerator:
+    """Runs a generator on batches of tiles. All calls must come from one thread.
+
+    Parameters
+    ----------
+    function : torch.nn.Module or callable
+        Maps (N, C, S, S) float32 in [-1, 1] to (N, K, S, S) in [-1, 1]. A module is copied, and
+        the copy put into evaluation mode.
+    engine : Engine
+        How to run it.
+    """
+
+    def __init__(self, function: TileFunction, engine: Engine) -> None:
+        self._engine = engine
+        self._device = torch.device(engine.device)
+        torch.set_num_threads(engine.threads)
+        if isinstance(function, nn.Module):
+            function = copy.deepcopy(function).eval().to(self._device)
+            function.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._function = function
+
+    @torch.inference_mode()
+    def __call__(self, tiles: Floats) -> Floats:
+        """Translate (n, C, S, S) float32 tiles, n <= batch size, to (n, K, S, S) float32.
+
+        Raises
+        ------
+        ModelError
+            When the result has another size or holds NaN.
+        """
+        batch = np.zeros((self._engine.batch_size, *tiles.shape[1:]), np.float32)
+        batch[: len(tiles)] = tiles
+        x = torch.from_numpy(batch).to(self._device).contiguous(memory_format=torch.channels_last)
+        pictures = self._run(x)[: len(tiles)].float().cpu().contiguous()
+        _check_pictures(pictures, tiles)
+        return pictures.numpy()
+
+    def _run(self, x: Tensor) -> Tensor:
+        if self._engine.precision == "fp32":
+            return self._function(x)
+        with torch.autocast(self._device.type, dtype=torch.bfloat16):
+            if not isinstance(self._function, (UNet, ResNet)):
+                return self._function(x)
+            features = self._function.body(x)
+        picture: Tensor = self._function.head(features.float())
+        return picture
+
+
+def use_exact_kernels() -> None:
+    """Make CUDA results repeatable: no TF32, no kernels chosen by timing, deterministic ones."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def _check_pictures(pictures: Tensor, tiles: Floats) -> None:
+    expected = (len(tiles), *tiles.shape[2:])
+    if pictures.ndim != 4 or (pictures.shape[0], *pictures.shape[2:]) != expected:
+        raise ModelError(
+            f"the generator turned {tiles.shape} into {tuple(pictures.shape)} "
+            "(expected the same number of tiles, of the same height and width)"
+        )
+    if torch.isnan(pictures).any():
+        raise ModelError(
+            "the generator drew NaN (are the weights sound, is the scene's range finite?)"
+        )

@@ -1,0 +1,235 @@
+"""Native values to [-1, 1] and back, by one linear stretch a scene, never one a tile."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geop2p.errors import OptionError
+
+Pixels = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+
+AUTO_PERCENTILES = (2.0, 98.0)
+"""What ``auto`` stretches between; the cumulative cut that QGIS shows a raster with by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A range of native values for each band: ``low`` becomes -1, ``high`` becomes 1.
+
+    Parameters
+    ----------
+    low, high : tuple of float
+        Native values, one a band, ``low < high``.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse an empty range.
+
+        Raises
+        ------
+        OptionError
+            When ``low < high`` does not hold for a band.
+        """
+        for low, high in zip(self.low, self.high, strict=True):
+            if not low < high:
+                raise OptionError(f"stretch {low:g},{high:g} is empty (MIN must be below MAX)")
+
+    @classmethod
+    def of_dtype(cls, dtype: str, bands: int) -> "Stretch":
+        """Return the whole range of an integer type, the same for every band."""
+        limits = np.iinfo(dtype)
+        return cls((float(limits.min),) * bands, (float(limits.max),) * bands)
+
+    def to_unit(self, pixels: Pixels) -> Floats:
+        """Return (C, ...) native values as float32 in [-1, 1]; values outside are clipped."""
+        if pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:
+            first, table = _unit_table(self, pixels.dtype.name)
+            return np.stack(
+                [table[i][pixels[i].astype(np.intp) - first] for i in range(len(table))]
+            )
+        return self._scaled(pixels)
+
+    def _scaled(self, pixels: Pixels) -> Floats:
+        low, span = self._columns(pixels.ndim)
+        values = (pixels - low) * (2.0 / span) - 1.0
+        return np.asarray(np.clip(values, -1.0, 1.0), np.float32)
+
+    def from_unit(self, unit: Floats, dtype: str) -> Pixels:
+        """Return (C, ...) float32 in [-1, 1] as native values of ``dtype``.
+
+        Integers are rounded to the nearest, halves to even; the result is clipped to the stretch.
+        """
+        is_small = np.dtype(dtype).itemsize <= 2  # float32 is exact enough for 16 bits
+        low, span = self._columns(unit.ndim, np.float32 if is_small else np.float64)
+        values = (np.clip(unit, -1.0, 1.0) + 1.0) * (span / 2.0) + low
+        if np.issubdtype(dtype, np.integer):
+            values = np.rint(values)
+        return np.asarray(values.astype(dtype))
+
+    def count_clipped(self, pixels: Pixels, valid: Mask) -> int:
+        """Return how many valid values, over all bands, lie outside the stretch."""
+        if np.issubdtype(pixels.dtype, np.integer) and self._covers(pixels.dtype):
+            return 0
+        low, span = self._columns(pixels.ndim)
+        return int(np.count_nonzero(((pixels < low) | (pixels > low + span)) & valid))
+
+    def _covers(self, dtype: np.dtype[Any]) -> bool:
+        limits = np.iinfo(dtype)
+        return max(self.low) <= limits.min and min(self.high) >= limits.max
+
+    def _columns(
+        self, ndim: int, dtype: type[np.floating[Any]] = np.float64
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return low and high - low, shaped to meet (C, ...) arrays of ``ndim`` dimensions."""
+        shape = (len(self.low),) + (1,) * (ndim - 1)
+        low, high = np.reshape(self.low, shape), np.reshape(self.high, shape)
+        return low.astype(dtype), (high - low).astype(dtype)
+
+    def __str__(self) -> str:
+        """Return ``MIN,MAX`` once when the bands agree, else one a band."""
+        ranges = [f"{low:.10g},{high:.10g}" for low, high in zip(self.low, self.high, strict=True)]
+        return ranges[0] if len(set(ranges)) == 1 else " ".join(ranges)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapValues:
+    """How the generator's [-1, 1] becomes the map's values.
+
+    Parameters
+    ----------
+    dtype : str
+        numpy name of the map's type.
+    stretch : Stretch
+        One range a band; when the map has another number of bands, the first range for all.
+    nodata : float or None
+        Value of invalid pixels; None: 0, and a mask band tells.
+    """
+
+    dtype: str
+    stretch: Stretch
+    nodata: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a nodata value that the type cannot hold.
+
+        Raises
+        ------
+        OptionError
+            In that case.
+        """
+        if self.nodata is not None and np.dtype(self.dtype).kind in "iu":
+            limits = np.iinfo(self.dtype)
+            if self.nodata != round(self.nodata) or not limits.min <= self.nodata <= limits.max:
+                raise OptionError(
+                    f"nodata {self.nodata:g} is no {self.dtype} "
+                    f"(expected a whole number from {limits.min} to {limits.max})"
+                )
+
+    def draw(self, unit: Floats, valid: Mask) -> Pixels:
+        """Return the map's pixels of (K, H, W) float32 in [-1, 1], rounded.
+
+        Invalid pixels get the nodata value, or 0. A valid pixel that would be the nodata value is
+        moved by one grey level (one float), as gdalwarp does, so that the mask stays exact.
+        """
+        pixels = self._stretch(len(unit)).from_unit(unit, self.dtype)
+        if self.nodata is None:
+            pixels[:, ~valid] = 0
+            return pixels
+        nodata = np.asarray(self.nodata).astype(self.dtype)
+        pixels[(pixels == nodata) & valid] = _beside(nodata)
+        pixels[:, ~valid] = nodata
+        return pixels
+
+    def _stretch(self, bands: int) -> Stretch:
+        if bands == len(self.stretch.low):
+            return self.stretch
+        return Stretch(self.stretch.low[:1] * bands, self.stretch.high[:1] * bands)
+
+
+def _beside(value: Pixels) -> Pixels:
+    """Return the next value of the same type: up, or down from the highest."""
+    if value.dtype.kind == "f":
+        return np.asarray(np.nextafter(value, value.dtype.type(np.inf)))
+    is_highest = value == np.iinfo(value.dtype).max
+    return np.asarray(value - 1 if is_highest else value + 1).astype(value.dtype)
+
+
+@lru_cache(maxsize=8)
+def _unit_table(stretch: Stretch, dtype: str) -> tuple[int, Floats]:
+    """Return the first value of a small integer type, and [-1, 1] for each: (C, values) float32."""
+    limits = np.iinfo(dtype)
+    values = np.arange(limits.min, int(limits.max) + 1, dtype=np.float64)
+    return int(limits.min), stretch._scaled(np.stack([values] * len(stretch.low)))  # noqa: SLF001
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """A stretch that is still to be found: between two percentiles of the scene's valid values."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        """Refuse what are no percentiles.
+
+        Raises
+        ------
+        OptionError
+            Unless ``0 <= low < high <= 100``.
+        """
+        if not 0 <= self.low < self.high <= 100:
+            raise OptionError(
+                f"stretch {self.low:g}-{self.high:g}% (expected LOW-HIGH% within 0 to 100)"
+            )
+
+    def of(self, samples: Pixels) -> Stretch:
+        """Return the stretch of (C, N) valid samples; a constant band gets a range of 1."""
+        if samples.shape[1] == 0:  # all masked: nothing will be translated
+            return Stretch((0.0,) * len(samples), (1.0,) * len(samples))
+        lows, highs = np.percentile(samples, [self.low, self.high], axis=1)
+        highs = np.where(highs > lows, highs, lows + 1)
+        return Stretch(tuple(map(float, lows)), tuple(map(float, highs)))
+
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+
+
+def parse_stretch(text: str) -> tuple[float, float] | Percentiles:
+    """Return what ``auto``, ``MIN,MAX`` or ``LOW-HIGH%`` asks for.
+
+    Raises
+    ------
+    OptionError
+        For any other text.
+    """
+    if text == "auto":
+        return Percentiles(*AUTO_PERCENTILES)
+    if match := re.fullmatch(rf"({_NUMBER}),({_NUMBER})", text):
+        return float(match[1]), float(match[2])
+    if match := re.fullmatch(r"(\d+\.?\d*)-(\d+\.?\d*)%", text):
+        return Percentiles(float(match[1]), float(match[2]))
+    raise OptionError(f"stretch {text!r} (expected card, auto, MIN,MAX or LOW-HIGH%)")
+
+
+def per_band(ranges: Sequence[tuple[float, float]], bands: int) -> Stretch:
+    """Return the stretch of one range for all bands, or of one range a band.
+
+    Raises
+    ------
+    OptionError
+        For any other number of ranges.
+    """
+    if len(ranges) not in (1, bands):
+        raise OptionError(f"{len(ranges)} stretches for {bands} bands (give one, or one a band)")
+    low, high = zip(*(list(ranges) * (bands if len(ranges) == 1 else 1)), strict=True)
+    return Stretch(low, high)

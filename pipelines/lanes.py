@@ -1,0 +1,104 @@
+"""Generator lanes: the one thread of a worker that runs torch, with all the cores it was given.
+
+Dask's threads read, fill and blend; they hand batches of tiles to the lane and wait. One lane means
+one model in memory and no two networks fighting for the same cores.
+"""
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from distributed import Worker
+from distributed.diagnostics.plugin import WorkerPlugin
+
+from geop2p.generator import Engine, ReadyGenerator, TileFunction, use_exact_kernels
+from geop2p.model import load_model
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneSpec:
+    """What a lane runs: a model by its file, or a function; one of the two is None."""
+
+    engine: Engine
+    model_path: str | None = None
+    function: TileFunction | None = None
+
+    def load(self) -> ReadyGenerator:
+        """Return the generator, on its device."""
+        use_exact_kernels()
+        function: Any = self.function
+        if self.model_path is not None:
+            function = load_model(self.model_path).generator
+        return ReadyGenerator(function, self.engine)
+
+
+class Lane:
+    """One thread that owns a generator, which is loaded at the first batch."""
+
+    def __init__(self, spec: LaneSpec) -> None:
+        self._spec = spec
+        self._generator: ReadyGenerator | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="geop2p-lane")
+
+    def generate(self, tiles: Floats) -> tuple[Floats, float]:
+        """Translate (n, C, S, S) tiles to (n, K, S, S); return them and the seconds it took."""
+        future: Future[tuple[Floats, float]] = self._thread.submit(self._generate, tiles)
+        return future.result()
+
+    def _generate(self, tiles: Floats) -> tuple[Floats, float]:
+        if self._generator is None:
+            self._generator = self._spec.load()
+        start = time.perf_counter()
+        pictures = self._generator(tiles)
+        return pictures, time.perf_counter() - start
+
+    def close(self) -> None:
+        """Let the thread end and the model go."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._generator = None
+
+
+_LANES: dict[str, Lane] = {}
+_LOCK = threading.Lock()
+
+
+def open_lane(key: str, spec: LaneSpec) -> None:
+    """Give this process a lane under ``key``."""
+    with _LOCK:
+        _LANES[key] = Lane(spec)
+
+
+def find_lane(key: str) -> Lane:
+    """Return this process's lane of that key; `KeyError` when it was never opened."""
+    with _LOCK:
+        return _LANES[key]
+
+
+def close_lane(key: str) -> None:
+    """Close this process's lane of that key, if there is one."""
+    with _LOCK:
+        lane = _LANES.pop(key, None)
+    if lane is not None:
+        lane.close()
+
+
+class LanePlugin(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
+    """Opens a lane in every worker, also in those that join later."""
+
+    def __init__(self, key: str, spec: LaneSpec) -> None:
+        self.name = key
+        self._spec = spec
+
+    def setup(self, worker: Worker) -> None:  # noqa: ARG002
+        """Open the lane."""
+        open_lane(self.name, self._spec)
+
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002
+        """Close the lane."""
+        close_lane(self.name)

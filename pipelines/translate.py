@@ -1,0 +1,353 @@
+"""Translate a scene into a map.
+
+    plan -> translate strips (Dask) -> part files -> assemble, compare, rename
+
+The process that was started plans, keeps the parts and writes the map; workers get a job and a
+strip, and give back arrays.
+"""
+
+import logging
+import os
+import resource
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from distributed import Future, as_completed
+from geop2p.pipelines.assembly import map_rows
+from geop2p.pipelines.cluster import Crew, hired
+from geop2p.pipelines.planning import (
+    Plan,
+    Request,
+    check_paths,
+    choose_bands,
+    choose_model,
+    make_plan,
+)
+from geop2p.pipelines.strips import StripRows, needed_rows, translate_strip
+
+from geop2p.errors import OutputError
+from geop2p.generator import TileFunction
+from geop2p.grid import Strip
+from geop2p.parts import PartStore
+from geop2p.progress import OnProgress, Progress
+from geop2p.raster.mapfile import BLOCK, MapSpec, write_map
+from geop2p.raster.scene import OrderedRows, open_source
+from geop2p.writing import file_sha256
+
+logger = logging.getLogger(__name__)
+
+
+class TranslateOptions(TypedDict, total=False):
+    """Options of `translate`; the defaults are those of `geop2p translate`.
+
+    Parameters
+    ----------
+    model : str or path
+        A bundled model's name or a model file. Default: the bundled ``streets``.
+    generator : torch.nn.Module or callable
+        Used instead of a model: (N, C, tile, tile) float32 in [-1, 1] to (N, K, tile, tile) in
+        [-1, 1]. The map then has the scene's type, and the stretch is undone on the way out.
+    tile : int, pixels
+        Side of the tile for ``generator``; a model's card says its own. Default 256.
+    overlap : int, pixels, 0 to half a tile
+        What neighbouring tiles share. Default 64.
+    blend : str
+        ``linear``, ``cosine`` (default) or ``cut``.
+    bidx : sequence of int
+        Bands of the scene, from 1, in the order of the model's.
+    stretch : str or sequence of str
+        ``card``, ``auto``, ``MIN,MAX`` (one, or one a band) or ``LOW-HIGH%``.
+    src_nodata : float or "none"
+        In place of the scene's own nodata value.
+    dst_nodata : float
+        Value of invalid pixels in the map, in place of a mask band.
+    mask_rule : str
+        A pixel is valid when ``any`` (default) or ``all`` bands are.
+    device, precision : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N``; ``auto``, ``fp32``, ``bf16``.
+    batch_size, threads : int
+        Tiles a batch; torch's threads.
+    strip_rows : int, tile rows
+        Height of the strips that are worked on at a time.
+    workers : int
+        Worker processes; 0 (default): threads of this process.
+    scheduler : str
+        Address of a running Dask scheduler.
+    format : str
+        ``COG`` (default for .tif), ``GTiff``, ``PNG`` or ``JPEG``.
+    creation_options : dict
+        GDAL creation options.
+    overwrite : bool
+        Replace an existing map. Default False.
+    on_progress : callable
+        Gets `geop2p.progress.Progress`.
+    """
+
+    model: str | os.PathLike[str]
+    generator: TileFunction
+    tile: int
+    overlap: int
+    blend: str
+    bidx: Sequence[int] | None
+    stretch: str | Sequence[str] | None
+    src_nodata: float | str | None
+    dst_nodata: float | None
+    mask_rule: str
+    device: str
+    precision: str
+    batch_size: int | None
+    threads: int | None
+    strip_rows: int | None
+    workers: int
+    scheduler: str | None
+    format: str | None
+    creation_options: Mapping[str, str]
+    overwrite: bool
+    on_progress: OnProgress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranslateReport:
+    """What a translation did.
+
+    Parameters
+    ----------
+    path : str
+        The map.
+    sha256 : str
+        Of the map's bytes.
+    height, width, bands : int
+        Of the map.
+    tiles : int
+        Tiles that the generator drew.
+    tiles_skipped : int
+        Tiles without a valid pixel.
+    strips_resumed : int
+        Strips that an interrupted run had finished.
+    pixels_invalid : int
+        Pixels that are masked.
+    values_clipped : int
+        Valid values, over all bands, outside the stretch.
+    stretch : str
+        The range, or one range a band, that became [-1, 1].
+    model, device, precision : str
+        What drew it, and how.
+    batch_size : int, tiles
+    is_lossy : bool
+        The codec may have changed pixels a little.
+    seconds : dict
+        By stage: ``read``, ``prepare``, ``generate``, ``blend`` are sums over strips, which overlap
+        in time; ``keep`` (part files) and ``write`` (assemble, encode, read back) follow each
+        other; ``total`` is wall time.
+    peak_memory_mib : float, MiB
+        Largest resident size of this process so far.
+    """
+
+    path: str
+    sha256: str
+    height: int
+    width: int
+    bands: int
+    tiles: int
+    tiles_skipped: int
+    strips_resumed: int
+    pixels_invalid: int
+    values_clipped: int
+    stretch: str
+    model: str
+    device: str
+    precision: str
+    batch_size: int
+    is_lossy: bool
+    seconds: Mapping[str, float]
+    peak_memory_mib: float
+
+
+def translate(
+    scene: str | os.PathLike[str], out: str | os.PathLike[str], **options: Unpack[TranslateOptions]
+) -> TranslateReport:
+    """Translate a scene into a map on the same pixel grid.
+
+    The map appears under its name complete and checked, or not at all. What an interrupted run had
+    finished is used by the next run with the same scene, model and options.
+
+    Parameters
+    ----------
+    scene : path
+        A raster file that GDAL reads.
+    out : path
+        The map: .tif (a Cloud-Optimised GeoTIFF), .png or .jpg.
+    **options
+        See `TranslateOptions`.
+
+    Raises
+    ------
+    OptionError, SceneError, ModelError, OutputError
+        See `geop2p.errors`; each names the file, what was found and what to do.
+    """
+    start = time.perf_counter()
+    request = Request(scene=os.fspath(scene), out=Path(out), **options)
+    plan = _plan(request)
+    store = PartStore.beside(request.out, plan.fingerprint)
+    try:
+        counts = _translate_strips(plan, store)
+        return _finish(plan, store, counts=counts, start=start)
+    except Exception as exc:
+        # what only needs another go, or more disk, keeps its parts; what cannot work leaves nothing
+        if not isinstance(exc, OutputError) or plan.lane.function is not None:
+            store.remove()
+        raise
+
+
+def _plan(request: Request) -> Plan:
+    """Check everything that can be checked before work starts."""
+    map_format = check_paths(request)
+    with open_source(request.source(None)) as scene:
+        header = scene.spec
+    chosen = choose_model(request)
+    bands = choose_bands(request, header, chosen.card)
+    with open_source(request.source(bands)) as scene:
+        return make_plan(request, scene, chosen=chosen, map_format=map_format)
+
+
+def _translate_strips(plan: Plan, store: PartStore) -> dict[str, float]:
+    """Do the strips that are missing, keep each as it comes; return the counts of this run."""
+    missing = list(store.missing(plan.strips))
+    counts = {"strips_resumed": float(len(plan.strips) - len(missing)), "seconds_keep": 0.0}
+    total = plan.job.grid.tile_rows * plan.job.grid.tile_cols
+    done = total - sum(_tiles_of(plan, strip) for strip in missing)
+    if not missing:
+        return counts
+    request = plan.request
+    with hired(
+        plan.job.lane, plan.lane, workers=request.workers, scheduler=request.scheduler
+    ) as crew:
+        for result in _results(plan, missing, crew):
+            start = time.perf_counter()
+            store.save(result)
+            counts["seconds_keep"] += time.perf_counter() - start
+            done += _tiles_of(plan, result.strip)
+            request.on_progress(Progress(stage="translate", done=done, total=total, unit="tiles"))
+    return counts
+
+
+def _tiles_of(plan: Plan, strip: Strip) -> int:
+    return (strip.last - strip.first) * plan.job.grid.tile_cols
+
+
+def _results(plan: Plan, strips: Sequence[Strip], crew: Crew) -> Iterator[Any]:
+    """Yield strip results as they are ready, with a bounded number in flight."""
+    waiting = _submitted(plan, strips, crew)
+    in_flight = as_completed(list(islice(waiting, crew.slots + 1)))
+    for future in in_flight:
+        yield future.result()
+        future.release()
+        for following in islice(waiting, 1):
+            in_flight.add(following)
+
+
+def _submitted(plan: Plan, strips: Iterable[Strip], crew: Crew) -> Iterator[Future]:
+    """Submit one strip each time the next is asked for.
+
+    Where windows cannot be decoded by themselves, rows are read here, once and in order, and sent.
+    """
+    if not plan.spec.is_sequential:
+        for strip in strips:
+            yield crew.client.submit(translate_strip, plan.job, strip, pure=False)
+        return
+    with open_source(plan.job.source) as scene:
+        ordered = OrderedRows(scene)
+        for strip in strips:
+            span = needed_rows(plan.job.grid, strip)
+            rows = StripRows(span[0], *ordered.read(rows=span))
+            sent = crew.client.scatter(rows, hash=False)
+            yield crew.client.submit(translate_strip, plan.job, strip, sent, pure=False)
+
+
+def _finish(
+    plan: Plan, store: PartStore, *, counts: dict[str, float], start: float
+) -> TranslateReport:
+    """Write the map from its parts, remove them, and report."""
+    sums, bands = _summed(plan, store)
+    before = time.perf_counter()
+    write_map(
+        plan.request.out,
+        _map_spec(plan, bands=bands, is_masked=sums["pixels_invalid"] > 0),
+        lambda: map_rows(store, plan.strips, values=plan.job.values, bands=bands, rows=BLOCK),
+        map_format=plan.map_format,
+    )
+    store.remove()
+    now = time.perf_counter()
+    seconds = {
+        stage: sums[f"seconds_{stage}"] for stage in ("read", "prepare", "generate", "blend")
+    } | {"keep": counts["seconds_keep"], "write": now - before, "total": now - start}
+    if sums["values_clipped"]:
+        logger.info("%s: %d values lie outside the stretch", plan.spec.path, sums["values_clipped"])
+    return _report(plan, sums, bands=bands, seconds=seconds, resumed=int(counts["strips_resumed"]))
+
+
+def _report(
+    plan: Plan,
+    sums: Mapping[str, float],
+    *,
+    bands: int,
+    seconds: Mapping[str, float],
+    resumed: int,
+) -> TranslateReport:
+    return TranslateReport(
+        path=str(plan.request.out),
+        sha256=file_sha256(plan.request.out),
+        height=plan.spec.height,
+        width=plan.spec.width,
+        bands=bands,
+        tiles=int(sums["tiles"]),
+        tiles_skipped=int(sums["tiles_skipped"]),
+        strips_resumed=resumed,
+        pixels_invalid=int(sums["pixels_invalid"]),
+        values_clipped=int(sums["values_clipped"]),
+        stretch=str(plan.job.stretch),
+        model=plan.tags["GEOP2P_MODEL"],
+        device=plan.lane.engine.device,
+        precision=plan.lane.engine.precision,
+        batch_size=plan.lane.engine.batch_size,
+        is_lossy=plan.map_format.is_lossy,
+        seconds={stage: round(value, 3) for stage, value in seconds.items()},
+        peak_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
+
+
+def _summed(plan: Plan, store: PartStore) -> tuple[dict[str, float], int]:
+    """Return the counts of all parts, added up, and the map's number of bands."""
+    sums: defaultdict[str, float] = defaultdict(float)
+    bands = 1 if plan.card is None else plan.card.generator.out_bands
+    for strip in plan.strips:
+        part = store.load(strip)
+        if part is None:
+            raise OutputError(f"{store.folder}: a part is gone or damaged (run the command again)")
+        bands = max(bands, len(part.inner))
+        for name, amount in part.counts.items():
+            sums[name] += amount
+    return sums, bands
+
+
+def _map_spec(plan: Plan, *, bands: int, is_masked: bool) -> MapSpec:
+    spec = plan.spec
+    return MapSpec(
+        height=spec.height,
+        width=spec.width,
+        count=bands,
+        dtype=plan.job.values.dtype,
+        crs=spec.crs,
+        transform=spec.transform,
+        gcps=spec.gcps,
+        rpcs=spec.rpcs,
+        is_point=spec.is_point,
+        nodata=plan.job.values.nodata,
+        is_masked=is_masked,
+        tags=plan.tags,
+    )
