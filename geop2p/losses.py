@@ -1,0 +1,40 @@
+"""The losses of pix2pix: an adversarial one and L1.
+
+References
+----------
+Isola et al. 2017, section 3.1: the objective, with L1 weighted 100; appendix 6.2: "we divide the
+objective by 2 while optimizing D".
+Mao et al.: Least Squares Generative Adversarial Networks, ICCV 2017 (arXiv:1611.04076), for lsgan.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+GAN_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "vanilla": F.binary_cross_entropy_with_logits,
+    "lsgan": F.mse_loss,
+}
+"""``vanilla``: binary cross-entropy of logits; ``lsgan``: squared distance to 1 or 0."""
+
+
+def adversarial_loss(logits: Tensor, *, is_real: bool, mode: str) -> Tensor:
+    """Return how far the discriminator's ``logits`` are from saying real, or generated.
+
+    Parameters
+    ----------
+    logits : (N, 1, h, w) float
+        Any shape will do; the loss is their mean, in float32.
+    mode : str
+        A key of `GAN_LOSSES`.
+    """
+    logits = logits.float()
+    target = torch.ones_like(logits) if is_real else torch.zeros_like(logits)
+    return GAN_LOSSES[mode](logits, target)
+
+
+def l1_loss(generated: Tensor, truth: Tensor) -> Tensor:
+    """Return the mean absolute difference, in float32; 2 is the whole range of [-1, 1]."""
+    return F.l1_loss(generated.float(), truth.float())

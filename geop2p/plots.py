@@ -1,0 +1,82 @@
+"""Pictures of a training: grids of scene, generated and true map, and the curves of the losses."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
+
+from geop2p.writing import replacing
+
+Picture = npt.NDArray[np.uint8]
+"""(H, W, 3), red, green, blue."""
+
+MARGIN = 4
+"""Pixels of white round each picture of a grid."""
+
+PANELS = (
+    ("L1 of training (2 is the whole range)", "losses", ("generator_l1",)),
+    (
+        "adversarial losses",
+        "losses",
+        ("generator_gan", "discriminator_real", "discriminator_fake"),
+    ),
+    ("PSNR of validation (dB)", "validation", ("psnr_db",)),
+    ("SSIM and accuracy of validation", "validation", ("ssim", "accuracy")),
+)
+"""Title, group of the log's entries, and curves of each panel of the plot."""
+
+
+def save_grid(path: Path, rows: Sequence[Sequence[Picture]]) -> None:
+    """Write a grid of pictures of one size as a PNG, one row of it for each item of ``rows``.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    framed = [np.concatenate([_framed(picture) for picture in row], axis=1) for row in rows]
+    with replacing(path) as temporary:
+        imsave(temporary, np.concatenate(framed, axis=0), format="png")
+
+
+def plot_log(log_path: Path, plot_path: Path) -> None:
+    """Draw losses and validation scores of a run's log, by epoch, as a PNG.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    lines = log_path.read_text(encoding="utf-8").splitlines()
+    entries = [json.loads(line) for line in lines]
+    with mpl.rc_context({"font.size": 9, "axes.grid": True, "grid.alpha": 0.3}):
+        figure = Figure(figsize=(10, 7), layout="constrained")
+        panels = figure.subplots(2, 2)
+        for panel, (title, group, names) in zip(panels.flat, PANELS, strict=True):
+            panel.set(title=title, xlabel="epoch")
+            _draw(panel, [(entry["epoch"], entry.get(group, {})) for entry in entries], names=names)
+        with replacing(plot_path) as temporary:
+            FigureCanvasAgg(figure).print_png(str(temporary))  # type: ignore[no-untyped-call]
+
+
+def _framed(picture: Picture) -> Picture:
+    margins = ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0))
+    return np.pad(picture, margins, constant_values=255)
+
+
+def _draw(
+    panel: Axes, epochs: Sequence[tuple[int, Mapping[str, float]]], *, names: Sequence[str]
+) -> None:
+    for name in names:
+        points = [(epoch, values[name]) for epoch, values in epochs if name in values]
+        if points:
+            panel.plot(*zip(*points, strict=True), label=name.replace("_", " "))
+    if len(names) > 1 and panel.lines:
+        panel.legend()

@@ -1,0 +1,295 @@
+"""Training: the two networks, their optimisers, and one step of pix2pix.
+
+Everything random in a step is a pure function of (seed, epoch, step): the order and the views by
+`geop2p.batches`, dropout by the seed that `Trainer.step` sets. So what a checkpoint has to hold is
+weights, optimisers, the loss scale and the position, and a resumed run equals one never stopped.
+
+References
+----------
+Isola et al. 2017, section 3.3 and appendix 6.2: Adam with rate 2e-4 and betas 0.5, 0.999, batch 1,
+one step of the discriminator, then one of the generator.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from geop2p.augmentation import AUGMENTATIONS
+from geop2p.errors import OptionError
+from geop2p.losses import GAN_LOSSES, adversarial_loss, l1_loss
+from geop2p.model import Scaling
+from geop2p.networks import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    build_discriminator,
+    build_generator,
+    initialise,
+)
+
+LOSS_PARTS = ("discriminator_real", "discriminator_fake", "generator_gan", "generator_l1")
+"""Order of the losses that a step returns, none of them weighted."""
+
+BETAS = (0.5, 0.999)
+DROPOUT_STREAM = 3
+"""Tells the random numbers of dropout from those of the order and of views."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """The recipe: everything that decides which weights come out. The defaults are the paper's.
+
+    Parameters
+    ----------
+    generator, discriminator
+        The two networks.
+    scene, map : Scaling
+        Native values of the generator's input and output.
+    epochs, epochs_decay : int
+        Epochs at the full rate, then epochs in which it falls to zero.
+    batch_size : int, pairs
+    lr : float
+        Adam's rate.
+    lambda_l1 : float
+        Weight of L1 beside the adversarial loss.
+    gan_mode : str
+        A key of `GAN_LOSSES`.
+    augment : str
+        A key of `AUGMENTATIONS`.
+    load_size, crop_size : int, pixels
+        Side that pairs are resized to (0: their own), and side of the view taken from that.
+    freeze_norm_epochs : int
+        The last epochs, which train with the statistics that translation will use.
+    seed : int
+        At least 0.
+    amp : bool
+        Bodies of the networks in bfloat16 (float16 on a GPU without it).
+    """
+
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    scene: Scaling = field(default_factory=Scaling)
+    map: Scaling = field(default_factory=Scaling)
+    epochs: int = 100
+    epochs_decay: int = 100
+    batch_size: int = 1
+    lr: float = 2e-4
+    lambda_l1: float = 100.0
+    gan_mode: str = "vanilla"
+    augment: str = "paper"
+    load_size: int = 286
+    crop_size: int = 256
+    freeze_norm_epochs: int = 0
+    seed: int = 0
+    amp: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a recipe that cannot be followed.
+
+        Raises
+        ------
+        OptionError
+            For an unknown choice, a number out of its range, or a view that does not fit.
+        """
+        _check_choice("--gan-mode", self.gan_mode, GAN_LOSSES)
+        _check_choice("--augment", self.augment, AUGMENTATIONS)
+        _check_least(1, batch_size=self.batch_size, epochs=self.total_epochs)
+        _check_least(0, epochs=self.epochs, epochs_decay=self.epochs_decay, seed=self.seed)
+        _check_least(0, lr=self.lr, lambda_l1=self.lambda_l1)
+        if not 0 <= self.freeze_norm_epochs < self.total_epochs:
+            raise OptionError(
+                f"--freeze-norm-epochs {self.freeze_norm_epochs} (0 to {self.total_epochs - 1})"
+            )
+        multiple = self.generator.size_multiple
+        if self.crop_size < 1 or self.crop_size % multiple:
+            raise OptionError(
+                f"--crop-size {self.crop_size} does not fit {self.generator.arch} "
+                f"(it must be a multiple of {multiple})"
+            )
+        if self.load_size and self.load_size < self.crop_size:
+            raise OptionError(f"--load-size {self.load_size} is below --crop-size {self.crop_size}")
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs at the full rate and after it."""
+        return self.epochs + self.epochs_decay
+
+    def learning_rate(self, epoch: int) -> float:
+        """Return Adam's rate in ``epoch``, counted from 0: constant, then straight to zero."""
+        past = max(0, epoch + 1 - self.epochs)
+        return self.lr * (1 - past / (self.epochs_decay + 1))
+
+    def is_frozen(self, epoch: int) -> bool:
+        """Return whether ``epoch`` trains with frozen norm statistics."""
+        return epoch >= self.total_epochs - self.freeze_norm_epochs
+
+
+@dataclass(slots=True, kw_only=True)
+class Position:
+    """Where a training is: complete epochs, steps done in the present one, steps done in all."""
+
+    epoch: int = 0
+    step: int = 0
+    total_steps: int = 0
+
+
+class Trainer:
+    """The state that training changes: two networks, two optimisers, the loss scale."""
+
+    def __init__(self, config: TrainingConfig, *, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.generator = build_generator(config.generator)
+        self.discriminator = build_discriminator(config.discriminator)
+        for network, seed in ((self.generator, config.seed), (self.discriminator, config.seed + 1)):
+            initialise(network, seed=seed)
+            place(network, device)
+        self._optimisers = {
+            "generator": _adam(self.generator, config.lr),
+            "discriminator": _adam(self.discriminator, config.lr),
+        }
+        self._amp_dtype = _amp_dtype(device)
+        needs_scale = config.amp and self._amp_dtype == torch.float16
+        self._scaler = torch.amp.GradScaler(device.type, enabled=needs_scale)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the rate and the mode of the norm layers for ``epoch``."""
+        for optimiser in self._optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = self.config.learning_rate(epoch)
+        self.generator.train()
+        self.discriminator.train()
+        if self.config.is_frozen(epoch):
+            freeze_norm(self.generator)
+
+    def step(self, scene: Tensor, truth: Tensor, *, position: Position) -> Tensor:
+        """Train both networks on a batch of native values; return `LOSS_PARTS`, (4,) float32."""
+        torch.manual_seed(_dropout_seed(self.config.seed, position))
+        scene = to_unit(scene, self.config.scene, device=self.device)
+        truth = to_unit(truth, self.config.map, device=self.device)
+        generated = self._generate(scene)
+        real, fake = self._train_discriminator(scene, truth, generated.detach())
+        gan, l1 = self._train_generator(scene, truth, generated)
+        self._scaler.update()
+        return torch.stack([real, fake, gan, l1]).detach()
+
+    def state(self) -> dict[str, Any]:
+        """Return weights, optimisers and loss scale: tensors and plain values only."""
+        return {
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "optimisers": {name: o.state_dict() for name, o in self._optimisers.items()},
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self.generator.load_state_dict(state["generator"])
+        self.discriminator.load_state_dict(state["discriminator"])
+        for name, optimiser in self._optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+        self._scaler.load_state_dict(state["scaler"])
+
+    def _generate(self, scene: Tensor) -> Tensor:
+        with self._autocast():
+            features = self.generator.body(scene)  # type: ignore[operator]
+        generated: Tensor = self.generator.head(features.float())  # type: ignore[operator]
+        return generated
+
+    def _judge(self, scene: Tensor, picture: Tensor) -> Tensor:
+        with self._autocast():
+            logits: Tensor = self.discriminator(torch.cat([scene, picture], dim=1))
+        return logits
+
+    def _train_discriminator(
+        self, scene: Tensor, truth: Tensor, generated: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        mode = self.config.gan_mode
+        fake = adversarial_loss(self._judge(scene, generated), is_real=False, mode=mode)
+        real = adversarial_loss(self._judge(scene, truth), is_real=True, mode=mode)
+        self._descend("discriminator", (real + fake) / 2)
+        return real, fake
+
+    def _train_generator(
+        self, scene: Tensor, truth: Tensor, generated: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        with _untrained(self.discriminator):
+            logits = self._judge(scene, generated)
+            gan = adversarial_loss(logits, is_real=True, mode=self.config.gan_mode)
+            l1 = l1_loss(generated, truth)
+            self._descend("generator", gan + self.config.lambda_l1 * l1)
+        return gan, l1
+
+    def _descend(self, name: str, loss: Tensor) -> None:
+        optimiser = self._optimisers[name]
+        optimiser.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.step(optimiser)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, self._amp_dtype, enabled=self.config.amp)
+
+
+def to_unit(pixels: Tensor, scaling: Scaling, *, device: torch.device) -> Tensor:
+    """Return native values as float32 in [-1, 1] on ``device``, channels last; excess is cut."""
+    values = pixels.to(device, non_blocking=True).float()
+    values = (values - scaling.low) * (2 / (scaling.high - scaling.low)) - 1
+    return values.clamp_(-1, 1).contiguous(memory_format=torch.channels_last)
+
+
+def from_unit(values: Tensor, scaling: Scaling) -> Tensor:
+    """Return [-1, 1] as native values in float32, rounded where the native type is an integer."""
+    native = (values.float() + 1) * ((scaling.high - scaling.low) / 2) + scaling.low
+    return native if scaling.dtype.startswith("float") else native.round()
+
+
+def place(network: nn.Module, device: torch.device) -> None:
+    """Move a network to ``device``, its convolutions channels last: quicker on CPU and GPU."""
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def freeze_norm(network: nn.Module) -> None:
+    """Let every batch norm of ``network`` use and keep the statistics that it has."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
+def _adam(network: nn.Module, rate: float) -> torch.optim.Adam:
+    return torch.optim.Adam(network.parameters(), lr=rate, betas=BETAS, fused=True)
+
+
+def _amp_dtype(device: torch.device) -> torch.dtype:
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        return torch.float16
+    return torch.bfloat16
+
+
+def _dropout_seed(seed: int, position: Position) -> int:
+    """Return a seed below 2**63 that (seed, epoch, step) stand for."""
+    words = np.random.SeedSequence((DROPOUT_STREAM, seed, position.epoch, position.step))
+    return int(words.generate_state(1, np.uint64)[0]) >> 1
+
+
+@contextmanager
+def _untrained(network: nn.Module) -> Iterator[None]:
+    """Compute no gradients of the network's weights: half of its backward pass."""
+    network.requires_grad_(requires_grad=False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(requires_grad=True)
+
+
+def _check_choice(option: str, found: str, choices: Mapping[str, Any]) -> None:
+    if found not in choices:
+        raise OptionError(f"{option} {found!r} (choose from {', '.join(choices)})")
+
+
+def _check_least(least: int, **numbers: float) -> None:
+    for name, number in numbers.items():
+        if not number >= least:
+            raise OptionError(f"--{name.replace('_', '-')} {number} (at least {least})")

@@ -1,0 +1,452 @@
+"""Train a generator from pairs: options checked, a run begun or resumed, trained and finished."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import torch
+from geop2p.pipelines.finishing import Finished, finish
+from geop2p.pipelines.training_run import Run, run_epochs, trim_log
+
+from geop2p.batches import PairStore
+from geop2p.checkpoint import has_checkpoint, load_checkpoint, remove_remains
+from geop2p.errors import CheckpointError, OptionError, OutputError, PairsError
+from geop2p.facts import CardFacts, parse_facts, read_facts, reversed_facts, scaling_of
+from geop2p.networks import DiscriminatorConfig, GeneratorConfig
+from geop2p.pairs import DIRECTIONS, PairSet, PatchSpec, describe_pair, find_pairs
+from geop2p.palette import read_palette
+from geop2p.progress import OnProgress, ignore_progress
+from geop2p.training import Position, Trainer, TrainingConfig
+from geop2p.validation import Validator, spread
+
+MOST_SCORED_OF_TRAINING = 64
+"""Training pairs that are scored where no pair validates."""
+
+
+class TrainOptions(TypedDict, total=False):
+    """Keyword options of `train`; `Settings` and `RunOptions` explain each."""
+
+    direction: str
+    arch: str
+    ngf: int
+    max_channels: int | None
+    norm: str
+    discriminator: str
+    ndf: int
+    n_layers: int
+    epochs: int
+    epochs_decay: int
+    batch_size: int
+    lr: float
+    lambda_l1: float
+    gan_mode: str
+    augment: str
+    load_size: int
+    crop_size: int
+    freeze_norm_epochs: int
+    seed: int
+    amp: bool
+    resume: str | Path
+    card: str | Path
+    palette: str | Path
+    name: str
+    gsd_m: float
+    device: str
+    workers: int
+    save_every: int
+    save_minutes: float
+    max_minutes: float
+    on_progress: OnProgress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The options that decide which weights come out; kept in checkpoints. Defaults: the paper's.
+
+    Parameters
+    ----------
+    direction : str
+        ``scene-to-map`` or ``map-to-scene``.
+    arch, ngf, max_channels, norm
+        The generator, as in `geop2p.networks.GeneratorConfig`.
+    discriminator, ndf, n_layers
+        The discriminator, as in `geop2p.networks.DiscriminatorConfig`.
+    epochs, epochs_decay, batch_size, lr, lambda_l1, gan_mode, augment, load_size, crop_size, \
+freeze_norm_epochs, seed, amp
+        As in `geop2p.training.TrainingConfig`.
+    """
+
+    direction: str = "scene-to-map"
+    arch: str = "unet_256"
+    ngf: int = 64
+    max_channels: int | None = None
+    norm: str = "batch"
+    discriminator: str = "patchgan"
+    ndf: int = 64
+    n_layers: int = 3
+    epochs: int = 100
+    epochs_decay: int = 100
+    batch_size: int = 1
+    lr: float = 2e-4
+    lambda_l1: float = 100.0
+    gan_mode: str = "vanilla"
+    augment: str = "paper"
+    load_size: int = 286
+    crop_size: int = 256
+    freeze_norm_epochs: int = 0
+    seed: int = 0
+    amp: bool = False
+
+
+EXTENDABLE = ("epochs", "epochs_decay", "freeze_norm_epochs")
+"""Settings that may differ when a run is resumed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The options that change no weight.
+
+    Parameters
+    ----------
+    resume : str, Path or None
+        Folder of a run to go on with.
+    card : str, Path or None
+        JSON file with the facts of the model card, see `geop2p.facts.read_facts`.
+    palette, name, gsd_m
+        Facts that go before those in ``card``: a palette file, a name, metres.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    workers : int or None
+        Threads that load pairs; None: none on a CPU, four for a GPU.
+    save_every : int, epochs
+        Between checkpoints, each with a grid of pictures.
+    save_minutes : float, minutes
+        Between checkpoints within epochs; 0: never.
+    max_minutes : float, minutes
+        After which the run stops and is finished as it is; 0: never.
+    """
+
+    resume: str | Path | None = None
+    card: str | Path | None = None
+    palette: str | Path | None = None
+    name: str | None = None
+    gsd_m: float | None = None
+    device: str = "auto"
+    workers: int | None = None
+    save_every: int = 10
+    save_minutes: float = 10.0
+    max_minutes: float = 0.0
+    on_progress: OnProgress = ignore_progress
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range.
+
+        Raises
+        ------
+        OptionError
+            For a negative number, or no epochs between checkpoints.
+        """
+        if self.save_every < 1 or min(self.save_minutes, self.max_minutes, self.workers or 0) < 0:
+            raise OptionError(
+                "--save-every must be 1 or more, "
+                "--save-minutes, --max-minutes and --workers 0 or more"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainReport:
+    """What a training came to.
+
+    Parameters
+    ----------
+    folder, model_path : Path
+        The run and its model.
+    sha256 : str
+        Of the model file.
+    is_complete : bool
+        Every epoch is done; False when ``max_minutes`` ended it.
+    epochs, steps : int
+        Done, over all processes of this run.
+    seconds : float
+        Spent in this process.
+    train_pairs, val_pairs : int
+    scores : dict
+        As in the card: by data set, then by mode of the norm layers.
+    norm_statistics : str
+        The mode that the card holds.
+    notes : tuple of str
+        What a user should know.
+    """
+
+    folder: Path
+    model_path: Path
+    sha256: str
+    is_complete: bool
+    epochs: int
+    steps: int
+    seconds: float
+    train_pairs: int
+    val_pairs: int
+    scores: Mapping[str, Any]
+    norm_statistics: str
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, paths as text."""
+        content = asdict(self)
+        return content | {"folder": str(self.folder), "model_path": str(self.model_path)}
+
+
+def train(
+    pairs: str | Path | None = None, out: str | Path | None = None, **options: Unpack[TrainOptions]
+) -> TrainReport:
+    """Train a generator and write its model; go on with a run where ``resume`` names one.
+
+    Parameters
+    ----------
+    pairs : str or Path
+        Folder of the pairs, see `geop2p.pairs`; a resumed run knows its own.
+    out : str or Path
+        Folder of the run: checkpoints, ``log.jsonl``, pictures, ``model.safetensors``.
+    **options
+        See `Settings` and `RunOptions`. A resumed run keeps its settings; of these only
+        ``epochs``, ``epochs_decay`` and ``freeze_norm_epochs`` may be given anew.
+
+    Raises
+    ------
+    OptionError
+        For options that contradict each other or the pairs.
+    PairsError
+        When the pairs cannot be read or do not match.
+    CheckpointError
+        When the run to resume has no usable checkpoint or another recipe.
+    OutputError
+        When ``out`` holds a run already, or cannot be written to.
+    TrainingError
+        When a loss or weight is no number any more.
+    """
+    started = time.monotonic()
+    given: dict[str, Any] = dict(options)
+    run_options = RunOptions(**{name: given.pop(name) for name in _names(RunOptions, given)})
+    unknown = given.keys() - {entry.name for entry in fields(Settings)}
+    if unknown:
+        raise TypeError(f"train() has no option {', '.join(sorted(unknown))}")
+    with _undisturbed_torch():
+        if run_options.resume is None:
+            run = _begin(pairs, out, settings=Settings(**given), options=run_options)
+        else:
+            run = _resume(pairs, out, given=given, options=run_options)
+        run_epochs(run)
+        finished = finish(run)
+    return _report(run, finished, seconds=time.monotonic() - started)
+
+
+def _begin(
+    pairs: str | Path | None, out: str | Path | None, *, settings: Settings, options: RunOptions
+) -> Run:
+    if pairs is None or out is None:
+        raise OptionError("a new run needs --pairs DIR and --out RUN (or --resume RUN)")
+    folder = Path(out)
+    if has_checkpoint(folder):
+        raise OutputError(
+            f"{folder}: holds a run already (--resume goes on with it; or another --out)"
+        )
+    facts = _facts(options, known=CardFacts())
+    run = _open(Path(pairs), folder, settings=settings, facts=facts, options=options)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise OutputError(f"{folder}: cannot be made: {exc.strerror}") from exc
+    trim_log(folder, epochs=0)
+    return run
+
+
+def _resume(
+    pairs: str | Path | None, out: str | Path | None, *, given: dict[str, Any], options: RunOptions
+) -> Run:
+    folder = Path(options.resume or "")
+    if out is not None and Path(out).resolve() != folder.resolve():
+        raise OptionError(f"--out {out} and --resume {folder} differ (leave --out away)")
+    state = load_checkpoint(folder)
+    remove_remains(folder)
+    kept = dict(state["settings"])
+    known_pairs = kept.pop("pairs")
+    settings = _extended(folder, Settings(**kept), given)
+    facts = _facts(options, known=parse_facts(state["facts"]))
+    source = Path(pairs or known_pairs)
+    run = _open(source, folder, settings=settings, facts=facts, options=options)
+    if run.pairs.fingerprint != state["fingerprint"]:
+        raise PairsError(f"{source}: not the pairs that {folder} was trained on (give those)")
+    run.trainer.load_state(state)
+    run.position = Position(**state["position"])
+    run.sums, run.seconds = state["sums"], state["seconds"]
+    trim_log(folder, epochs=run.position.epoch)
+    return run
+
+
+def _extended(folder: Path, kept: Settings, given: Mapping[str, Any]) -> Settings:
+    """Return the run's settings with what may be given anew."""
+    for name, value in given.items():
+        if name not in EXTENDABLE and value != getattr(kept, name):
+            raise CheckpointError(
+                f"{folder}: was begun with {name} {getattr(kept, name)!r}, not {value!r} "
+                "(leave the option away, or begin a new run)"
+            )
+    return replace(kept, **{name: value for name, value in given.items() if name in EXTENDABLE})
+
+
+def _open(
+    source: Path, folder: Path, *, settings: Settings, facts: CardFacts, options: RunOptions
+) -> Run:
+    """Return a run at its beginning."""
+    if settings.direction not in DIRECTIONS:
+        raise OptionError(
+            f"--direction {settings.direction!r} (choose from {', '.join(DIRECTIONS)})"
+        )
+    is_reversed = settings.direction == "map-to-scene"
+    found = find_pairs(source)
+    specs = _check_pairs(found, settings)
+    config = _config(settings, specs, reversed_facts(facts) if is_reversed else facts)
+    scored = found.val or tuple(
+        found.train[i] for i in spread(len(found.train), MOST_SCORED_OF_TRAINING)
+    )
+    device = _device(options.device)
+    return Run(
+        folder=folder,
+        settings={"pairs": str(source.resolve())} | asdict(settings),
+        facts=reversed_facts(facts) if is_reversed else facts,
+        pairs=found,
+        store=PairStore(found.train, load_size=settings.load_size, is_reversed=is_reversed),
+        validator=Validator(
+            store=PairStore(scored, load_size=settings.load_size, is_reversed=is_reversed),
+            config=config,
+            palette=None if is_reversed else facts.palette,
+        ),
+        trainer=Trainer(config, device=device),
+        save_every=options.save_every,
+        save_minutes=options.save_minutes,
+        max_minutes=options.max_minutes,
+        workers=_workers(options.workers, device),
+        on_progress=options.on_progress,
+    )
+
+
+def _check_pairs(found: PairSet, settings: Settings) -> tuple[PatchSpec, PatchSpec]:
+    """Compare the headers of all pairs; return scene and map of the first one.
+
+    Raises
+    ------
+    PairsError
+        When bands or types differ, or a patch is smaller than the view taken from it.
+    """
+    first = describe_pair(found.train[0])
+    for pair in (*found.train, *found.val):
+        for spec, expected in zip(describe_pair(pair), first, strict=True):
+            if (spec.bands, spec.dtype) != (expected.bands, expected.dtype):
+                raise PairsError(
+                    f"{pair.scene_path}: {spec.bands} bands of {spec.dtype}, the first pair has "
+                    f"{expected.bands} of {expected.dtype} (all pairs must be alike)"
+                )
+            if not settings.load_size and min(spec.height, spec.width) < settings.crop_size:
+                raise PairsError(
+                    f"{pair.scene_path}: {spec.width}x{spec.height} pixels, the view is "
+                    f"{settings.crop_size} (give --load-size, or larger pairs)"
+                )
+    return first
+
+
+def _config(
+    settings: Settings, specs: tuple[PatchSpec, PatchSpec], facts: CardFacts
+) -> TrainingConfig:
+    scene, drawn = reversed(specs) if settings.direction == "map-to-scene" else specs
+    generator = GeneratorConfig(
+        arch=settings.arch,
+        in_bands=scene.bands,
+        out_bands=drawn.bands,
+        ngf=settings.ngf,
+        max_channels=settings.max_channels,
+        norm=settings.norm,
+    )
+    discriminator = DiscriminatorConfig(
+        arch=settings.discriminator,
+        bands=scene.bands + drawn.bands,
+        ndf=settings.ndf,
+        n_layers=settings.n_layers,
+        norm=settings.norm,
+    )
+    shared = _names(TrainingConfig, asdict(settings)) - {"generator", "discriminator"}
+    return TrainingConfig(
+        generator=generator,
+        discriminator=discriminator,
+        scene=scaling_of(scene.dtype, facts.scene_range),
+        map=scaling_of(drawn.dtype, facts.map_range),
+        **{name: getattr(settings, name) for name in shared},
+    )
+
+
+def _facts(options: RunOptions, *, known: CardFacts) -> CardFacts:
+    """Return the facts of the card: of the file, else those known, then single options."""
+    facts = known if options.card is None else read_facts(options.card)
+    if options.palette is not None:
+        facts = replace(facts, palette=read_palette(options.palette))
+    if options.name is not None:
+        facts = replace(facts, name=options.name)
+    if options.gsd_m is not None:
+        facts = replace(facts, gsd_m=options.gsd_m)
+    return facts
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as exc:
+        raise OptionError(f"--device {name!r} (choose auto, cpu, cuda or cuda:N)") from exc
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise OptionError(f"--device {name}: {torch.cuda.device_count()} CUDA devices are here")
+    return device
+
+
+def _workers(given: int | None, device: torch.device) -> int:
+    if given is not None:
+        return given
+    return 4 if device.type == "cuda" else 0
+
+
+def _names(kind: type, given: Mapping[str, Any]) -> set[str]:
+    return given.keys() & {entry.name for entry in fields(kind)}
+
+
+@contextmanager
+def _undisturbed_torch() -> Iterator[None]:
+    """Use all cores and random numbers of our own; leave torch as it was."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _report(run: Run, finished: Finished, *, seconds: float) -> TrainReport:
+    notes = (run.pairs.note,) if run.pairs.note else ()
+    return TrainReport(
+        folder=run.folder,
+        model_path=finished.model_path,
+        sha256=finished.sha256,
+        is_complete=run.is_complete,
+        epochs=run.position.epoch,
+        steps=run.position.total_steps,
+        seconds=round(seconds, 1),
+        train_pairs=len(run.pairs.train),
+        val_pairs=len(run.pairs.val),
+        scores=finished.card.scores,
+        norm_statistics=finished.card.norm_statistics,
+        notes=(*notes, *finished.notes),
+    )

@@ -1,0 +1,333 @@
+"""A training run: its folder, its clock, and the loop over epochs and steps."""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from geop2p.batches import (
+    PairStore,
+    ViewRule,
+    count_steps,
+    epoch_batches,
+    epoch_order,
+    stack,
+    take_pair,
+)
+from geop2p.checkpoint import save_checkpoint
+from geop2p.errors import TrainingError
+from geop2p.facts import CardFacts
+from geop2p.pairs import PairSet
+from geop2p.plots import save_grid
+from geop2p.progress import OnProgress, Progress, ignore_progress
+from geop2p.statistics import LEAST_BATCH, has_statistics, reestimate_statistics
+from geop2p.training import LOSS_PARTS, Position, Trainer, to_unit
+from geop2p.validation import Validator, as_rgb, spread
+from geop2p.writing import write_atomically
+
+logger = logging.getLogger(__name__)
+
+LOG, PICTURES, MODEL, PLOT = "log.jsonl", "pictures", "model.safetensors", "losses.png"
+MOST_VALIDATED = 64
+"""Pairs that are scored after each epoch; at the end all are."""
+GRID_ROWS = 4
+STATISTICS_PICTURES = (64, 512)
+"""Fewest and most pictures that norm statistics are re-estimated on."""
+CHECK_EVERY = 50
+"""Steps between two looks at the losses on a GPU, where looking means waiting."""
+
+
+class LossWatch:
+    """Sums the losses of an epoch and stops a training whose losses are no numbers."""
+
+    def __init__(self, run_folder: Path, *, sums: Tensor, check_every: int) -> None:
+        self._run_folder, self._check_every = run_folder, check_every
+        self.sums = sums
+        self._waiting: list[tuple[Position, Tensor]] = []
+
+    def add(self, losses: Tensor, *, position: Position) -> None:
+        """Take the losses of the step at ``position``; raises what `flush` raises, now or later."""
+        at = Position(**asdict(position))
+        self._waiting.append((at, losses))
+        if len(self._waiting) >= self._check_every:
+            self.flush()
+
+    def flush(self) -> None:
+        """Add what waits to the sums.
+
+        Raises
+        ------
+        TrainingError
+            When a loss is NaN or infinite; it names the step and the part of the loss.
+        """
+        for position, losses in self._waiting:
+            values = losses.double().cpu()
+            for part, value in zip(LOSS_PARTS, values.tolist(), strict=True):
+                if not torch.isfinite(torch.tensor(value)):
+                    raise self._error(part, value, position)
+            self.sums += values
+        self._waiting.clear()
+
+    def _error(self, part: str, value: float, position: Position) -> TrainingError:
+        return TrainingError(
+            f"{self._run_folder}: the loss {part} is {value} at step {position.step + 1} of epoch "
+            f"{position.epoch + 1} (look at the pairs, try a lower --lr or --no-amp; "
+            "the last checkpoint is from before)"
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """Everything that one training works with.
+
+    Parameters
+    ----------
+    folder : Path
+        Where log, checkpoints, pictures and the model go.
+    settings : mapping
+        Every option of the run, plain values only; kept in checkpoints and in the card.
+    sums : (4,) float64
+        Losses of the present epoch so far.
+    seconds : float
+        Time trained before this process.
+    save_every : int, epochs
+    save_minutes, max_minutes : float, minutes
+        0: never.
+    """
+
+    folder: Path
+    settings: Mapping[str, Any]
+    facts: CardFacts
+    pairs: PairSet
+    store: PairStore
+    validator: Validator
+    trainer: Trainer
+    position: Position = field(default_factory=Position)
+    sums: Tensor = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
+    seconds: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+    saved: float = field(default_factory=time.monotonic)
+    save_every: int = 10
+    save_minutes: float = 10.0
+    max_minutes: float = 0.0
+    workers: int = 0
+    on_progress: OnProgress = ignore_progress
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch."""
+        return count_steps(len(self.store), batch_size=self.trainer.config.batch_size)
+
+    @property
+    def seconds_trained(self) -> float:
+        """Wall time in the loop, over all processes that this run has had."""
+        return self.seconds + time.monotonic() - self.started
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether every epoch is done."""
+        return self.position.epoch >= self.trainer.config.total_epochs
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Return whether ``max_minutes`` have passed."""
+        return 0 < 60 * self.max_minutes <= time.monotonic() - self.started
+
+    @property
+    def is_frozen(self) -> bool:
+        """Return whether the last step trained with frozen norm statistics."""
+        position = self.position
+        last = position.epoch if position.step else position.epoch - 1
+        return last >= 0 and self.trainer.config.is_frozen(last)
+
+    @property
+    def watched_mode(self) -> str:
+        """Mode of the norm layers in which epochs are validated: the one they train in."""
+        is_tile = self.trainer.config.batch_size == 1 and not self.is_frozen
+        return "tile" if is_tile and has_statistics(self.trainer.generator) else "running"
+
+
+def run_epochs(run: Run) -> None:
+    """Train until every epoch is done or the time is out, then save a checkpoint.
+
+    Raises
+    ------
+    TrainingError
+        When a loss or a weight is no number any more.
+    PairsError, OutputError
+        When a pair cannot be read, or the run's folder not written to.
+    """
+    while not run.is_complete and not run.is_out_of_time:
+        _run_epoch(run)
+    save(run)
+
+
+def save(run: Run) -> None:
+    """Write a checkpoint of the run as it stands.
+
+    Raises
+    ------
+    TrainingError
+        When a weight is NaN or infinite: the last good checkpoint stays.
+    OutputError
+        When it cannot be written.
+    """
+    state = run.trainer.state()
+    for name, tensor in state["generator"].items():
+        if not torch.isfinite(tensor).all():
+            raise TrainingError(
+                f"{run.folder}: weight {name} is not finite after step {run.position.total_steps} "
+                "(try a lower --lr; the last checkpoint is from before)"
+            )
+    facts = {
+        "settings": dict(run.settings),
+        "facts": run.facts.to_dict(),
+        "fingerprint": run.pairs.fingerprint,
+        "position": asdict(run.position),
+        "sums": run.sums,
+        "seconds": run.seconds_trained,
+    }
+    save_checkpoint(run.folder, facts | state)
+    run.saved = time.monotonic()
+
+
+def trim_log(folder: Path, *, epochs: int) -> None:
+    """Drop the log's lines after the first ``epochs`` epochs: a resumed run writes them again."""
+    log = folder / LOG
+    if log.exists():
+        lines = log.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if _epoch_of(line) <= epochs]
+        write_atomically(log, "".join(f"{line}\n" for line in kept).encode())
+
+
+def measure_statistics(run: Run) -> None:
+    """Re-estimate the norm statistics of the trainer's generator from training pairs, in place."""
+    if has_statistics(run.trainer.generator):
+        reestimate_statistics(run.trainer.generator, _statistics_batches(run))
+
+
+def _run_epoch(run: Run) -> None:
+    epoch = run.position.epoch
+    config = run.trainer.config
+    if config.freeze_norm_epochs and config.is_frozen(epoch) and not run.is_frozen:
+        measure_statistics(run)
+    run.trainer.begin_epoch(epoch)
+    if _run_steps(run):
+        seconds = run.seconds_trained
+        run.position.epoch, run.position.step = epoch + 1, 0
+        _log_epoch(run, seconds=seconds)
+        run.sums = torch.zeros(4, dtype=torch.float64)
+        _save_after_epoch(run)
+
+
+def _run_steps(run: Run) -> bool:
+    """Do the rest of the present epoch; return whether it was finished."""
+    config, position = run.trainer.config, run.position
+    rule = ViewRule(augment=config.augment, size=config.crop_size, seed=config.seed)
+    check_every = CHECK_EVERY if run.trainer.device.type == "cuda" else 1
+    watch = LossWatch(run.folder, sums=run.sums, check_every=check_every)
+    batches = epoch_batches(
+        run.store,
+        rule=rule,
+        epoch=position.epoch,
+        batch_size=config.batch_size,
+        first_step=position.step,
+        workers=run.workers,
+    )
+    for scene, truth in batches:
+        watch.add(run.trainer.step(scene, truth, position=position), position=position)
+        position.step += 1
+        position.total_steps += 1
+        _tell(run)
+        if run.is_out_of_time and position.step < run.steps_per_epoch:
+            watch.flush()
+            return False
+        if 0 < 60 * run.save_minutes <= time.monotonic() - run.saved:
+            watch.flush()
+            save(run)
+    watch.flush()
+    return True
+
+
+def _tell(run: Run) -> None:
+    config, position = run.trainer.config, run.position
+    l1 = run.sums[LOSS_PARTS.index("generator_l1")].item() / position.step
+    run.on_progress(
+        Progress(
+            stage="train",
+            done=position.epoch * run.steps_per_epoch + position.step,
+            total=config.total_epochs * run.steps_per_epoch,
+            unit="steps",
+            note=f"epoch {position.epoch + 1}/{config.total_epochs}, L1 {l1:.3f}",
+        )
+    )
+
+
+def _log_epoch(run: Run, *, seconds: float) -> None:
+    position = run.position
+    means = (run.sums / run.steps_per_epoch).tolist()
+    entry: dict[str, Any] = {
+        "epoch": position.epoch,
+        "steps": position.total_steps,
+        "seconds": round(seconds, 1),
+        "lr": run.trainer.config.learning_rate(position.epoch - 1),
+        "losses": dict(zip(LOSS_PARTS, (round(mean, 5) for mean in means), strict=True)),
+    }
+    if run.pairs.val:
+        indexes = spread(len(run.validator.store), MOST_VALIDATED)
+        mode = run.watched_mode
+        scores = run.validator.score(run.trainer.generator, mode=mode, indexes=indexes)
+        entry["validation"] = {"mode": mode, "pairs": len(indexes)} | scores
+    with (run.folder / LOG).open("a", encoding="utf-8") as log:
+        log.write(json.dumps(entry) + "\n")
+
+
+def _save_after_epoch(run: Run) -> None:
+    epoch = run.position.epoch
+    if epoch % run.save_every and not run.is_complete:
+        return
+    save_pictures(run)
+    if not run.is_complete:  # run_epochs saves at the end
+        save(run)
+
+
+def save_pictures(run: Run) -> None:
+    """Write the grid of the present epoch: scene, generated map, true map."""
+    config = run.trainer.config
+    indexes = spread(len(run.validator.store), GRID_ROWS)
+    batches = run.validator.generate(run.trainer.generator, mode=run.watched_mode, indexes=indexes)
+    rows = [
+        (as_rgb(scene, config.scene), as_rgb(generated, config.map), as_rgb(truth, config.map))
+        for batch in batches
+        for scene, generated, truth in zip(*batch, strict=True)
+    ]
+    folder = run.folder / PICTURES
+    folder.mkdir(exist_ok=True)
+    save_grid(folder / f"epoch-{run.position.epoch:04d}.png", rows)
+
+
+def _statistics_batches(run: Run) -> Iterator[Tensor]:
+    """Yield batches of the training pairs' scenes, as epochs after the last would show them."""
+    config, count = run.trainer.config, len(run.store)
+    fewest, most = STATISTICS_PICTURES
+    pictures = max(fewest, min(most, count)) // LEAST_BATCH * LEAST_BATCH
+    rule = ViewRule(augment=config.augment, size=config.crop_size, seed=config.seed)
+    epochs = range(config.total_epochs, config.total_epochs + -(-pictures // count))
+    shown = [(i, e) for e in epochs for i in epoch_order(count, seed=config.seed, epoch=e)]
+    for first in range(0, pictures, LEAST_BATCH):
+        part = shown[first : first + LEAST_BATCH]
+        scenes, _maps = stack([take_pair(run.store, int(i), rule=rule, epoch=e) for i, e in part])
+        yield to_unit(scenes, config.scene, device=run.trainer.device)
+
+
+def _epoch_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["epoch"])
+    except (ValueError, KeyError, TypeError):  # a line that a killed process did not finish
+        return 2**31
