@@ -14,8 +14,8 @@ def fill_invalid(picture: Floats, valid: Mask) -> Floats:
     """Return the picture with invalid pixels replaced by a smooth continuation of the valid ones.
 
     Valid pixels are unchanged. The filling is the weighted mean of ever larger neighbourhoods:
-    each level of a pyramid averages the valid pixels of the level below, and lends its values to
-    the pixels of that level that have none (pull and push).
+    each level of a pyramid averages the valid pixels of the level below (pull), and lends its
+    values to the pixels of that level that have none (push).
 
     Parameters
     ----------
@@ -30,34 +30,45 @@ def fill_invalid(picture: Floats, valid: Mask) -> Floats:
     """
     if valid.all():
         return picture
-    weights = valid.astype(np.float32)
-    known = np.where(valid, picture, np.float32(0))
-    return _pull_push(known, weights)
+    return _pull_push(np.where(valid, picture, np.float32(0)), valid)
 
 
-def _pull_push(picture: Floats, weights: Floats) -> Floats:
-    """Return the picture with every pixel of weight 0 taken from the level above."""
-    if weights.all():
+def _pull_push(picture: Floats, valid: Mask) -> Floats:
+    """Return the picture with every invalid pixel taken from the level above."""
+    if valid.all():
         return picture
-    coarse, coarse_weights = _halved(picture, weights)
-    above = _pull_push(coarse, coarse_weights)
     _, height, width = picture.shape
-    doubled = above.repeat(2, axis=1).repeat(2, axis=2)[:, :height, :width]
-    return np.where(weights > 0, picture, doubled)
+    coarse, coarse_valid = _halved(picture, valid)
+    above = _doubled(_doubled(_pull_push(coarse, coarse_valid), axis=1), axis=2)
+    return np.where(valid, picture, above[:, :height, :width])
 
 
-def _halved(picture: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return the mean of the known pixels of each 2x2 block, and whether there was one."""
-    height, width = weights.shape
-    pad = ((0, height % 2), (0, width % 2))
-    weights = np.pad(weights, pad)
-    weighted = np.pad(picture * weights[:height, :width], ((0, 0), *pad))
-    total = _block_sums(weights[np.newaxis])
-    mean = _block_sums(weighted) / np.maximum(total, np.float32(1e-9))
-    return mean.astype(np.float32), (total[0] > 0).astype(np.float32)
+def _halved(picture: Floats, valid: Mask) -> tuple[Floats, Mask]:
+    """Return a picture of half the size, (C, ceil(H / 2), ceil(W / 2)), and where it is known.
+
+    Each of its pixels is the mean of the known ones among 4x4, weighted 1 3 3 1 in each direction,
+    so that it reaches over the border of its 2x2 block to pixels that are known there.
+    """
+    weights = valid.astype(np.float32)[np.newaxis]
+    total = _sums(_sums(weights, axis=1), axis=2)
+    values = _sums(_sums(picture * weights, axis=1), axis=2)
+    return values / np.maximum(total, np.float32(1)), total[0] > 0
 
 
-def _block_sums(values: Floats) -> Floats:
-    """Sum each 2x2 block: (C, 2h, 2w) to (C, h, w)."""
-    rows = values[:, 0::2] + values[:, 1::2]
-    return np.asarray(rows[:, :, 0::2] + rows[:, :, 1::2])
+def _sums(values: Floats, *, axis: int) -> Floats:
+    """Sum each pair along an axis and its neighbours with weights 1 3 3 1; zeros lie outside."""
+    pad = [(0, 0)] * values.ndim
+    pad[axis] = (1, 1 + values.shape[axis] % 2)
+    padded = np.moveaxis(np.pad(values, pad), axis, -1)
+    outer, inner = padded[..., :-2:2] + padded[..., 3::2], padded[..., 1:-1:2] + padded[..., 2::2]
+    return np.moveaxis(outer + np.float32(3) * inner[..., : outer.shape[-1]], -1, axis)
+
+
+def _doubled(values: Floats, *, axis: int) -> Floats:
+    """Return twice as many values along an axis, linear between the given ones."""
+    moved = np.moveaxis(values, axis, -1)
+    near, far = np.float32(0.75), np.float32(0.25)
+    before = np.concatenate([moved[..., :1], moved[..., :-1]], axis=-1)
+    after = np.concatenate([moved[..., 1:], moved[..., -1:]], axis=-1)
+    doubled = np.stack([near * moved + far * before, near * moved + far * after], axis=-1)
+    return np.moveaxis(doubled.reshape(*moved.shape[:-1], -1), -1, axis)

@@ -1,7 +1,7 @@
 """A generator made ready to run: on a device, in a precision, in batches of one fixed size.
 
 It is always in evaluation mode, so a tile's picture never depends on the tiles beside it, and a
-last, short batch is padded, so that every batch is computed by the same kernels.
+last, short group is padded, so that every tile is computed by the same kernels.
 """
 
 import copy
@@ -25,7 +25,8 @@ TileFunction = Callable[[Tensor], Tensor]
 
 PRECISIONS = ("auto", "fp32", "bf16")
 CPU_BATCH = 4
-"""Tiles; on a CPU 4 to 8 are the quickest and 16 slower (docs/performance.md)."""
+"""Tiles. A CPU always computes this many at a time, whatever the batch size: oneDNN chooses its
+kernels, and so the last bits, by the size of the batch. 4 to 8 are the quickest."""
 CUDA_BATCH = 64
 
 
@@ -49,6 +50,11 @@ class Engine:
     precision: str = "fp32"
     batch_size: int = CPU_BATCH
     threads: int = 1
+
+    @property
+    def group_size(self) -> int:
+        """Tiles that are computed at a time; on a CPU always the same, so that bits are."""
+        return CPU_BATCH if self.kind == "cpu" else self.batch_size
 
     @property
     def kind(self) -> str:
@@ -107,8 +113,9 @@ class ReadyGenerator:
     Parameters
     ----------
     function : torch.nn.Module or callable
-        Maps (N, C, S, S) float32 in [-1, 1] to (N, K, S, S) in [-1, 1]. A module is copied, and
-        the copy put into evaluation mode.
+        Maps (N, C, S, S) float32 in [-1, 1] to (N, K, S, S) in [-1, 1]. A module is copied, the
+        copy put into evaluation mode, and given groups of a fixed size; any other function is given
+        the tiles as they come.
     engine : Engine
         How to run it.
     """
@@ -131,9 +138,16 @@ class ReadyGenerator:
         ModelError
             When the result has another size or holds NaN.
         """
-        batch = np.zeros((self._engine.batch_size, *tiles.shape[1:]), np.float32)
-        batch[: len(tiles)] = tiles
-        x = torch.from_numpy(batch).to(self._device).contiguous(memory_format=torch.channels_last)
+        if not isinstance(self._function, nn.Module):
+            return self._translated(tiles)
+        size = self._engine.group_size
+        groups = [tiles[i : i + size] for i in range(0, len(tiles), size)]
+        return np.concatenate([self._translated(group, padded_to=size) for group in groups])
+
+    def _translated(self, tiles: Floats, *, padded_to: int = 0) -> Floats:
+        missing = max(padded_to - len(tiles), 0)
+        padded = np.pad(tiles, ((0, missing), (0, 0), (0, 0), (0, 0)))
+        x = torch.from_numpy(padded).to(self._device).contiguous(memory_format=torch.channels_last)
         pictures = self._run(x)[: len(tiles)].float().cpu().contiguous()
         _check_pictures(pictures, tiles)
         return pictures.numpy()

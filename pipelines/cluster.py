@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, Nanny, Scheduler, SpecCluster, Worker
 from geop2p.pipelines.lanes import LanePlugin, LaneSpec, close_lane, open_lane
 
 from geop2p.errors import OptionError
@@ -16,16 +16,12 @@ READERS = 2
 """Threads of a worker beside the lane: while one waits for pictures, the other reads and cuts."""
 _SETTINGS = {
     "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
     "distributed.worker.daemon": True,
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
-}
-_WORKER_ENVIRONMENT = {
-    # a nanny sets both of these low, which halves the speed of torch (measured)
-    "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", ""),
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**30,
 }
 
 
@@ -75,7 +71,7 @@ def hired(
     OptionError
         When no scheduler answers at that address.
     """
-    with dask.config.set(_SETTINGS | _WORKER_ENVIRONMENT):
+    with dask.config.set(_SETTINGS | _worker_environment(spec.engine.threads)):
         if scheduler is not None:
             with _client_of(scheduler) as client, _plugged(client, key, spec):
                 yield Crew(client=client, slots=max(1, sum(client.nthreads().values())))
@@ -83,37 +79,34 @@ def hired(
             with _local(workers) as client, _plugged(client, key, spec):
                 yield Crew(client=client, slots=workers * READERS)
         else:
-            with _in_process() as client, _opened(key, spec):
+            with _local(0) as client, _opened(key, spec):
                 yield Crew(client=client, slots=READERS)
 
 
-@contextmanager
-def _in_process() -> Iterator[Client]:
-    with (
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=READERS,
-            processes=False,
-            dashboard_address=None,
-            memory_limit=None,
-            silence_logs=logging.ERROR,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+def _worker_environment(threads: int) -> dict[str, int]:
+    """Return what a nanny must set: left alone it sets both low, which halves torch's speed."""
+    prefix = "distributed.nanny.pre-spawn-environ"
+    return {f"{prefix}.OMP_NUM_THREADS": threads, f"{prefix}.MALLOC_TRIM_THRESHOLD_": 2**30}
 
 
 @contextmanager
 def _local(workers: int) -> Iterator[Client]:
+    """Start a scheduler and workers: 0 is one worker in this process, else that many processes.
+
+    Nothing listens but on the loopback address, and there is no dashboard. `LocalCluster` cannot be
+    told so: without a dashboard's address its web servers listen on the machine's outer one.
+    """
+    listen = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    place = {"host": "127.0.0.1"} if workers else {"protocol": "inproc://"}
+    options = {**place, **listen, "nthreads": READERS, "memory_limit": None}
+    worker = {
+        "cls": Nanny if workers else Worker,
+        "options": {**options, "silence_logs": logging.ERROR},
+    }
     with (
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=READERS,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=None,
-            worker_dashboard_address=None,
-            memory_limit=None,
+        SpecCluster(
+            scheduler={"cls": Scheduler, "options": {**place, **listen, "port": 0}},
+            workers=dict.fromkeys(range(max(workers, 1)), worker),
             silence_logs=logging.ERROR,
         ) as cluster,
         Client(cluster) as client,

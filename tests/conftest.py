@@ -1,0 +1,33 @@
+"""What all tests share."""
+
+import os
+
+import pytest
+from hypothesis import settings
+
+# results must not depend on how busy the machine is
+settings.register_profile("geop2p", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("geop2p")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture
+def run_cli():
+    """Run the command line in this process; return its exit status, stdout and stderr."""
+    import sys
+    from contextlib import redirect_stderr, redirect_stdout
+    from io import StringIO
+
+    from geop2p.cli import main as cli_main
+
+    def run(*args):
+        out, err = StringIO(), StringIO()
+        argv, sys.argv = sys.argv, ["geop2p", *map(str, args)]
+        try:
+            with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+                cli_main.main()
+        finally:
+            sys.argv = argv
+        return ended.value.code, out.getvalue(), err.getvalue()
+
+    return run
