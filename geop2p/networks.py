@@ -130,8 +130,8 @@ class UNet(nn.Module):
     """Encoder and decoder with a skip connection at each resolution.
 
     The encoder halves the picture ``levels`` times; the decoder doubles it back and sees, at each
-    resolution, the encoder's picture of the same size. Dropout stands in the three decoder steps
-    after the innermost one.
+    resolution, the encoder's picture of the same size. Dropout stands in the first three decoder
+    steps.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -332,7 +332,7 @@ def _unet_down(config: GeneratorConfig, *, level: int, widths: list[int]) -> nn.
 def _unet_up(config: GeneratorConfig, *, level: int, widths: list[int]) -> nn.Sequential:
     """Return the decoder step from level ``level`` to the size of level ``level - 1``."""
     innermost = level == len(widths) - 1
-    dropped = config.dropout and len(widths) - 4 <= level - 1 < len(widths) - 2
+    dropped = config.dropout and level >= len(widths) - 3  # "CD", appendix 6.1.1
     return nn.Sequential(
         nn.ReLU(),
         nn.ConvTranspose2d(

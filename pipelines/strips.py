@@ -18,6 +18,7 @@ import numpy.typing as npt
 from geop2p.pipelines.lanes import Lane, find_lane
 
 from geop2p.blend import StripCanvas
+from geop2p.errors import Geop2pError
 from geop2p.fill import fill_invalid
 from geop2p.grid import Span, Strip, Tile, TileGrid
 from geop2p.parts import StripResult
@@ -99,6 +100,15 @@ def translate_strip(job: StripJob, strip: Strip, rows: StripRows | None = None) 
     ModelError
         When the generator fails its contract.
     """
+    try:
+        return _translated(job, strip, rows)
+    except Geop2pError as exc:
+        # rasterio's errors do not survive pickling, and would take ours with them
+        exc.__cause__ = exc.__context__ = None
+        raise
+
+
+def _translated(job: StripJob, strip: Strip, rows: StripRows | None) -> StripResult:
     watch = Stopwatch()
     if rows is None:
         with watch.time("read"):

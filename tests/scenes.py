@@ -1,5 +1,6 @@
 """Real rasters and small generators for the tests."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import rasterio
 import torch
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning
 
 from geop2p.model import ModelCard, save_model
 from geop2p.networks import GeneratorConfig, build_generator, initialise
@@ -36,8 +38,9 @@ def write_scene(path, pixels, *, valid=None, **profile):
     bands, height, width = pixels.shape
     size = {"count": bands, "height": height, "width": width, "dtype": pixels.dtype.name}
     with (
+        warnings.catch_warnings(),
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        rasterio.open(path, "w", **{**defaults, **size, **profile}) as dataset,
+        _created(path, **{**defaults, **size, **profile}) as dataset,
     ):
         dataset.write(pixels)
         if valid is not None:
@@ -45,10 +48,23 @@ def write_scene(path, pixels, *, valid=None, **profile):
     return Path(path)
 
 
+def _created(path, **profile):
+    # many of the tests' scenes are meant to have no georeference
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    return rasterio.open(path, "w", **profile)
+
+
 def read_raster(path):
     """Return pixels and mask of a raster, as rasterio reads them."""
-    with rasterio.open(path) as dataset:
+    with open_raster(path) as dataset:
         return dataset.read(), dataset.dataset_mask() != 0
+
+
+def open_raster(path, mode="r"):
+    """Open a raster by rasterio alone, with or without a georeference."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path, mode)
 
 
 def random_model(path, *, seed=0, map_values=None, **config):

@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
-import rasterio
 import torch
+from geop2p.pipelines.planning import Request, choose_strips
 from rio_cogeo import cog_validate
-from scenes import identity, landscape, noise, random_model, read_raster, write_scene
+from scenes import identity, landscape, noise, open_raster, random_model, read_raster, write_scene
 
 import geop2p
 from geop2p.blend import BLENDS
 from geop2p.model import Scaling
-from geop2p.pipelines.planning import Request, choose_strips
 
 SIZES = [(1, 1), (1, 300), (255, 257), (256, 256), (700, 900), (1000, 513)]
 
@@ -136,9 +135,7 @@ def test_the_mask_is_the_scenes_to_the_pixel(tmp_path, wedge, model):
 
 def test_what_stands_under_the_mask_does_not_change_the_map(tmp_path, wedge, model):
     pixels, valid = read_raster(wedge)
-    other = write_scene(
-        tmp_path / "other.tif", np.where(valid, pixels, 255 - pixels), valid=valid
-    )
+    other = write_scene(tmp_path / "other.tif", np.where(valid, pixels, 255 - pixels), valid=valid)
     for name, scene in (("a", wedge), ("b", other)):
         geop2p.translate(scene, tmp_path / f"{name}.tif", model=model)
     assert np.array_equal(read_raster(tmp_path / "a.tif")[0], read_raster(tmp_path / "b.tif")[0])
@@ -157,7 +154,7 @@ def test_a_map_is_a_valid_cog_with_overviews(tmp_path, model):
     geop2p.translate(scene, tmp_path / "map.tif", model=model)
     is_valid, errors, warnings = cog_validate(tmp_path / "map.tif")
     assert (is_valid, errors, warnings) == (True, [], [])
-    with rasterio.open(tmp_path / "map.tif") as dataset:
+    with open_raster(tmp_path / "map.tif") as dataset:
         assert dataset.overviews(1)
 
 

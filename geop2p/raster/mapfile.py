@@ -183,6 +183,7 @@ def write_map(target: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat)
         with (
             _plain_raster(plain_path, spec, rows, mask_kind=mask_kind) as plain,
             _output_errors(target),
+            _creation_options_checked(target),
         ):
             rasterio.shutil.copy(
                 str(plain), str(temporary), driver=map_format.driver, **map_format.options
@@ -302,6 +303,32 @@ def _output_errors(path: Path) -> Iterator[None]:
         raise OutputError(
             f"{path}: cannot be written: {exc} (check options and free space)"
         ) from exc
+
+
+@contextmanager
+def _creation_options_checked(target: Path) -> Iterator[None]:
+    """Refuse creation options that GDAL does not know; it only logs a warning and goes on."""
+    listener = _OptionListener()
+    gdal_log = logging.getLogger("rasterio")
+    gdal_log.addHandler(listener)
+    try:
+        yield
+    finally:
+        gdal_log.removeHandler(listener)
+    if listener.complaints:
+        raise OptionError(f"{target}: {listener.complaints[0]} (see GDAL's page on the driver)")
+
+
+class _OptionListener(logging.Handler):
+    """Collects what GDAL says of creation options."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.complaints: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "creation option" in record.getMessage():
+            self.complaints.append(record.getMessage())
 
 
 def _check_picture(target: Path, spec: MapSpec, map_format: MapFormat) -> None:

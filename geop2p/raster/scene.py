@@ -333,3 +333,38 @@ def _common_dtype(dataset: Any, path: str, bands: tuple[int, ...]) -> str:
 def _is_sequential(dataset: Any) -> bool:
     tallest = max(height for height, _ in dataset.block_shapes)
     return dataset.driver in SEQUENTIAL_DRIVERS or tallest > TALL_BLOCK
+
+
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a raster's header says, as plain values for people and programs.
+
+    Raises
+    ------
+    SceneError
+        When it cannot be opened.
+    """
+    name = os.fspath(path)
+    check_file(name)
+    with gdal_settings(), _opened(name) as dataset:
+        mask = sorted({flag.name for band in dataset.mask_flag_enums for flag in band})
+        crs = dataset.crs or dataset.gcps[1]
+        return {
+            "driver": dataset.driver,
+            "height": dataset.height,
+            "width": dataset.width,
+            "bands": dataset.count,
+            "dtypes": sorted(set(map(str, dataset.dtypes))),
+            "colours": [colour.name for colour in dataset.colorinterp],
+            "crs": crs.to_string() if crs else None,
+            "bounds": list(dataset.bounds) if dataset.crs else None,
+            "pixel_size": list(dataset.res) if dataset.crs else None,
+            "gcps": len(dataset.gcps[0]),
+            "has_rpcs": dataset.rpcs is not None,
+            "nodata": None if dataset.nodata is None else str(dataset.nodata),
+            "mask": mask,
+            "blocks": [list(shape) for shape in sorted(set(dataset.block_shapes))],
+            "compression": str(dataset.profile.get("compress", "none")),
+            "overviews": dataset.overviews(1),
+            "is_read_in_order": _is_sequential(dataset),
+            "tags": dataset.tags(),
+        }

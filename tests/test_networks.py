@@ -1,0 +1,140 @@
+"""The networks have the shapes, sizes and fields that the papers give them."""
+
+import pytest
+import torch
+from torch import nn
+
+from geop2p.errors import ModelError
+from geop2p.networks import (
+    DISCRIMINATORS,
+    GENERATORS,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    build_discriminator,
+    build_generator,
+    initialise,
+)
+
+
+def parameters(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+@pytest.mark.parametrize("arch", GENERATORS)
+def test_generators_keep_the_size_and_draw_within_the_unit_range(arch, norm):
+    config = GeneratorConfig(arch=arch, in_bands=5, out_bands=2, ngf=4, norm=norm)
+    generator = build_generator(config).eval()
+    with torch.inference_mode():
+        picture = generator(torch.randn(2, 5, 256, 256))
+    assert picture.shape == (2, 2, 256, 256)
+    assert picture.abs().max() <= 1
+
+
+def test_unet_128_runs_at_256_with_a_bottleneck_of_four_pixels():
+    generator = build_generator(GeneratorConfig(arch="unet_128", ngf=2)).eval()
+    assert len(generator.encoder) == 7
+    assert generator.body(torch.zeros(1, 3, 256, 256)).shape == (1, 4, 128, 128)
+
+
+@pytest.mark.parametrize(
+    ("config", "millions"),
+    [
+        (GeneratorConfig(arch="unet_256"), 54.41),
+        (GeneratorConfig(arch="resnet_9blocks"), 11.37),
+        (GeneratorConfig(arch="resnet_6blocks"), 7.83),
+    ],
+    ids=["unet_256", "resnet_9blocks", "resnet_6blocks"],
+)
+def test_generators_have_the_published_number_of_weights(config, millions):
+    # figures that pytorch-CycleGAN-and-pix2pix prints when it builds them (batch norm)
+    assert parameters(build_generator(config)) / 1e6 == pytest.approx(millions, abs=0.02)
+
+
+def test_the_70_pixel_discriminator_has_the_published_number_of_weights():
+    assert parameters(build_discriminator(DiscriminatorConfig())) / 1e6 == pytest.approx(
+        2.77, abs=0.01
+    )
+
+
+@pytest.mark.parametrize(("n_layers", "field"), [(1, 16), (2, 34), (3, 70), (4, 142)])
+def test_a_patchgan_logit_sees_its_patch(n_layers, field):
+    config = DiscriminatorConfig(bands=1, ndf=2, n_layers=n_layers)
+    discriminator = build_discriminator(config).double().eval()
+    x = torch.zeros(1, 1, 320, 320, dtype=torch.float64, requires_grad=True)
+    logits = discriminator(x)
+    middle = logits.shape[-1] // 2
+    logits[0, 0, middle, middle].backward()
+    seen = x.grad[0, 0].abs().sum(0).nonzero()
+    assert seen.max() - seen.min() + 1 == field
+
+
+def test_a_pixel_logit_sees_its_pixel():
+    discriminator = build_discriminator(DiscriminatorConfig(arch="pixel", bands=1, ndf=2)).eval()
+    x = torch.zeros(1, 1, 9, 9, requires_grad=True)
+    discriminator(x)[0, 0, 4, 4].backward()
+    assert x.grad.nonzero().tolist() == [[0, 0, 4, 4]]
+
+
+@pytest.mark.parametrize("arch", ["resnet_6blocks", "resnet_9blocks"])
+def test_a_resnet_sees_no_further_than_its_radius(arch):
+    config = GeneratorConfig(arch=arch, in_bands=1, out_bands=1, ngf=2)
+    generator = build_generator(config).double().eval()
+    x = torch.zeros(1, 1, 256, 256, dtype=torch.float64, requires_grad=True)
+    picture = generator(x + torch.randn(x.shape, dtype=x.dtype))
+    picture[0, 0, 128:132, 128:132].sum().backward()
+    seen = x.grad[0, 0].abs().sum(0).nonzero()
+    assert seen.min() >= 128 - config.field_radius
+    assert seen.max() <= 131 + config.field_radius
+    assert seen.max() - seen.min() + 1 >= 2 * config.field_radius - 2
+
+
+def test_unets_and_instance_norm_see_the_whole_tile():
+    assert GeneratorConfig(arch="unet_256").field_radius is None
+    assert GeneratorConfig(arch="resnet_6blocks", norm="instance").field_radius is None
+
+
+def test_no_layer_is_wider_than_the_cap():
+    generator = build_generator(GeneratorConfig(ngf=32, max_channels=160))
+    widths = {m.out_channels for m in generator.modules() if isinstance(m, nn.Conv2d)}
+    assert max(widths) == 160
+
+
+def test_dropout_stands_in_three_decoder_steps():
+    generator = build_generator(GeneratorConfig(ngf=2))
+    assert sum(isinstance(m, nn.Dropout) for m in generator.modules()) == 3
+    assert not any(
+        isinstance(m, nn.Dropout)
+        for m in build_generator(GeneratorConfig(ngf=2, dropout=False)).modules()
+    )
+
+
+def test_initial_weights_follow_the_paper_and_the_seed_alone():
+    first, second = (build_generator(GeneratorConfig(ngf=8)) for _ in range(2))
+    initialise(first, seed=3)
+    torch.manual_seed(99)
+    initialise(second, seed=3)
+    weight = first.encoder[4][1].weight
+    assert weight.std().item() == pytest.approx(0.02, rel=0.02)
+    assert weight.mean().item() == pytest.approx(0, abs=1e-3)
+    assert all(map(torch.equal, first.parameters(), second.parameters()))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"arch": "unet_999"}, {"norm": "layer"}, {"ngf": 0}, {"in_bands": 0}]
+)
+def test_impossible_generators_are_refused(wrong):
+    with pytest.raises(ModelError):
+        GeneratorConfig(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"arch": "judge"}, {"n_layers": 0}])
+def test_impossible_discriminators_are_refused(wrong):
+    with pytest.raises(ModelError):
+        DiscriminatorConfig(**wrong)
+
+
+def test_every_discriminator_judges_pairs():
+    for arch in DISCRIMINATORS:
+        discriminator = build_discriminator(DiscriminatorConfig(arch=arch, ndf=2))
+        assert discriminator(torch.zeros(1, 6, 64, 64)).shape[:2] == (1, 1)
