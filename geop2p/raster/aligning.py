@@ -54,7 +54,7 @@ def ground_box(spec: SceneSpec, *, rows: tuple[int, int], cols: tuple[int, int])
     """
     if not spec.crs:
         return float(cols[0]), -float(rows[1]), float(cols[1]), -float(rows[0])
-    corners = [spec.transform * (col, row) for col in cols for row in rows]
+    corners = [spec.transform @ (col, row) for col in cols for row in rows]
     xs, ys = zip(*corners, strict=True)
     return min(xs), min(ys), max(xs), max(ys)
 
@@ -78,7 +78,7 @@ def _is_same_grid(raster: SceneSpec, scene: SceneSpec) -> bool:
     corners = [(0, 0), (scene.width, 0), (0, scene.height)]
     to_scene = ~scene.transform
     return all(
-        math.dist(to_scene * (raster.transform * corner), corner) <= ALIGNED_TOLERANCE
+        math.dist(to_scene @ (raster.transform @ corner), corner) <= ALIGNED_TOLERANCE
         for corner in corners
     )
 
@@ -96,10 +96,10 @@ def _check_both_located(raster: SceneSpec, scene: SceneSpec) -> None:
 
 def _picture_resampling(raster: SceneSpec, scene: SceneSpec) -> Resampling:
     col, row = raster.width / 2, raster.height / 2
-    points = [raster.transform * (col, row), raster.transform * (col + 1, row)]
+    points = [raster.transform @ (col, row), raster.transform @ (col + 1, row)]
     xs, ys = zip(*points, strict=True)
     xs, ys = transform_points(raster.crs, scene.crs, xs, ys)
-    here, beside = (~scene.transform * point for point in zip(xs, ys, strict=True))
+    here, beside = (~scene.transform @ point for point in zip(xs, ys, strict=True))
     return Resampling.average if math.dist(here, beside) < 0.999 else Resampling.bilinear
 
 

@@ -35,7 +35,7 @@ def burn(
     size = (rows[1] - rows[0], onto.width)
     if not shapes:
         return np.zeros(size, np.uint8)
-    transform = onto.transform * Affine.translation(0, rows[0])
+    transform = onto.transform @ Affine.translation(0, rows[0])
     burnt: npt.NDArray[np.uint8] = rasterize(
         shapes, out_shape=size, transform=transform, fill=0, dtype="uint8"
     )
@@ -81,7 +81,7 @@ def metres_per_unit(scene: SceneSpec) -> tuple[float, float]:
     Snyder, Map Projections: A Working Manual (1987), equations 4-18 and 4-20: the radii of
     curvature of the ellipsoid.
     """
-    x, y = scene.transform * (scene.width / 2, scene.height / 2)
+    x, y = scene.transform @ (scene.width / 2, scene.height / 2)
     step = abs(scene.transform.a) + abs(scene.transform.b)
     lons, lats = transform_points(scene.crs, "EPSG:4326", [x, x + step, x], [y, y, y + step])
     shrink = 1 - ECCENTRICITY_SQUARED * math.sin(math.radians(lats[0])) ** 2

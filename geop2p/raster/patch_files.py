@@ -37,7 +37,7 @@ def write_tiff(
     if scene.crs:
         georeference = {
             "crs": scene.crs,
-            "transform": scene.transform * Affine.translation(col, row),
+            "transform": scene.transform @ Affine.translation(col, row),
         }
     profile = {"driver": "GTiff", "dtype": pixels.dtype, "compress": "deflate"}
     with rasterio.open(

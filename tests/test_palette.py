@@ -1,0 +1,85 @@
+import json
+
+import numpy as np
+import pytest
+
+from geop2p.errors import OptionError
+from geop2p.palette import Palette, read_palette
+from geop2p.style import find_palette
+
+CASED = Palette.from_list(
+    [
+        {"index": 0, "name": "land", "colour": "#F2EFE9"},
+        {
+            "index": 1,
+            "name": "road",
+            "colour": "#FFFFFF",
+            "casing": {"colour": "#C9C1B6", "width": 2},
+        },
+        {"index": 2, "name": "rail", "colour": "#101010", "casing": {"colour": "#808080"}},
+    ]
+)
+
+
+def test_a_casing_surrounds_its_class_by_its_width():
+    labels = np.zeros((9, 9), np.uint8)
+    labels[4, 4] = 1
+    is_casing = (CASED.draw(labels) == np.array([0xC9, 0xC1, 0xB6])[:, None, None]).all(axis=0)
+    expected = np.zeros((9, 9), bool)
+    expected[2:7, 2:7] = True
+    expected[4, 4] = False
+    assert (is_casing == expected).all()
+
+
+def test_a_casing_never_covers_a_class_that_has_its_own():
+    labels = np.array([[1, 2, 1]], np.uint8)
+    assert CASED.draw(labels)[0].tolist() == [[255, 0x10, 255]]
+
+
+def test_casing_pixels_are_scored_as_the_class_that_they_lie_in():
+    labels = np.zeros((9, 9), np.uint8)
+    labels[4] = 1
+    roads = find_palette("roads")
+    assert (roads.nearest(roads.draw(labels)) == labels).all()
+
+
+def test_unscored_classes_are_never_the_nearest():
+    streets = find_palette("streets")
+    labels = np.arange(6, dtype=np.uint8)[np.newaxis]
+    assert streets.nearest(streets.draw(labels)).tolist() == [[1, 1, 2, 3, 4, 5]]
+
+
+def test_a_palette_comes_back_from_its_list():
+    assert Palette.from_list(CASED.to_list()) == CASED
+    assert CASED.casing_width == 2
+
+
+def test_a_label_without_an_entry_is_named():
+    with pytest.raises(OptionError, match="label 9 is not in the palette"):
+        CASED.draw(np.array([[0, 9]], np.uint8))
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [],
+        [{"index": 1, "name": "a"}],
+        [{"index": 300, "name": "a", "colour": "#000000"}],
+        [{"index": 1, "name": "a", "colour": "black"}],
+        [{"index": 1, "name": "a", "colour": "#000000", "casing": {"width": 1}}],
+        [
+            {
+                "index": 1,
+                "name": "a",
+                "colour": "#000000",
+                "casing": {"colour": "#000000", "width": 0},
+            }
+        ],
+        {"background": "#000000"},
+    ],
+)
+def test_a_file_that_is_no_palette_is_refused_by_name(tmp_path, entries):
+    file = tmp_path / "palette.json"
+    file.write_text(json.dumps(entries))
+    with pytest.raises(OptionError, match=r"palette\.json"):
+        read_palette(file)
