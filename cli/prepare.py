@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 import click
+
 from geop2p.cli.options import BandList
 from geop2p.cli.output import Output, output_options
 

@@ -3,6 +3,7 @@
 The home of shapely and pyogrio. What lies here knows coordinates but no pixels.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from geop2p.style import Rule, Style
 SUFFIXES = (".geojson", ".json", ".gpkg", ".fgb", ".shp")
 """A target with such a name holds vectors."""
 VECTOR_ERRORS = (CRSError, DataLayerError, DataSourceError, FieldError, GeometryError)
+
+logger = logging.getLogger(__name__)
 
 Points = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
@@ -85,8 +88,7 @@ def read_drawing(path: str | os.PathLike[str], *, style: Style, plane: Plane) ->
     Raises
     ------
     SceneError
-        When the file cannot be read, has no CRS, or nothing that is drawn lies
-        in the plane's box.
+        When the file cannot be read or has no CRS.
     OptionError
         When a line or point matches a rule that has no width.
     """
@@ -99,9 +101,10 @@ def read_drawing(path: str | os.PathLike[str], *, style: Style, plane: Plane) ->
         for is_fill, shape in _shapes(feature, rule, plane, path=os.fspath(path)):
             drawn.append((rule.order, is_fill, shape, 2 + 2 * number - is_fill))
     if not drawn:
-        raise SceneError(
-            f"{path}: nothing in it is drawn on the scene (check that both show the same ground, "
-            "and layer and where of the style)"
+        logger.warning(
+            "%s: nothing in it is drawn on a scene (do both show the same ground? do layer and "
+            "where of the style match?)",
+            path,
         )
     drawn.sort(key=lambda entry: entry[:2])  # stable: features keep the file's order
     return Drawing([(shape, colour) for _, _, shape, colour in drawn])

@@ -16,12 +16,12 @@ from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
-from geop2p.pipelines.areas import PatchLattice, place_patches
-from geop2p.pipelines.pair_folder import LAYOUTS, Pair, PairFolder, building
 
 from geop2p.errors import OptionError, SceneError
 from geop2p.palette import Palette
 from geop2p.patches import STRADDLING, Patch, variety
+from geop2p.pipelines.areas import PatchLattice, place_patches
+from geop2p.pipelines.pair_folder import LAYOUTS, Pair, PairFolder, building
 from geop2p.progress import OnProgress, Progress, ignore_progress
 from geop2p.raster.scene import OrderedRows, SceneSpec, open_scene
 from geop2p.style import Style, find_palette, read_style

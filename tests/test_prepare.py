@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from geop2p.pipelines.prepare import prepare
 from PIL import Image
 from scenes import GRID, landscape, noise, write_scene
 
 from geop2p.errors import OptionError, OutputError, SceneError
 from geop2p.pairs import find_pairs, read_pair
+from geop2p.pipelines.prepare import prepare
 from geop2p.style import find_palette
 
 SIZE = 32
@@ -117,6 +117,14 @@ def test_patches_without_data_are_left_out_up_to_the_share_allowed(tmp_path, gro
     assert prepare([ground[0]], [ground[1]], tmp_path / "a", **options).left_out["nodata"] == 1
     report = prepare([ground[0]], [ground[1]], tmp_path / "a", max_nodata=0.5, **options)
     assert report.left_out["nodata"] == 0
+
+
+def test_labels_without_data_count_as_nodata_and_need_no_entry(tmp_path, ground):
+    labels = noise(1, 96, 160) % 6
+    labels[:, 40, 40] = 255
+    write_scene(ground[1], labels, nodata=255)
+    report = prepare([ground[0]], [ground[1]], tmp_path / "out", palette="streets", size=SIZE)
+    assert report.left_out["nodata"] == 1
 
 
 def test_patches_without_variety_are_left_out(tmp_path, ground):

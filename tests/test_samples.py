@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import rasterio
-from geop2p.pipelines.prepare import prepare
 
 from geop2p.model import bundled_models, read_card
 from geop2p.pairs import find_pairs
+from geop2p.pipelines.prepare import prepare
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "sample_tiles"

@@ -2,7 +2,9 @@ import json
 
 import numpy as np
 import pytest
+import shapely
 from affine import Affine
+from pyogrio.raw import write
 from rasterio.crs import CRS
 from rasterio.warp import transform
 from scenes import GRID, UTM, landscape, write_scene
@@ -112,9 +114,42 @@ def test_a_line_without_a_width_is_refused(tmp_path, scene):
         draw(path, scene, BLACK)
 
 
-def test_vectors_elsewhere_are_refused(tmp_path, scene):
+def test_vectors_elsewhere_draw_nothing_and_are_warned_of(tmp_path, scene, caplog):
     path = write_features(tmp_path / "v.geojson", square(5000, 5010))
-    with pytest.raises(SceneError, match=r"v\.geojson: nothing in it is drawn"):
+    assert (draw(path, scene, BLACK) == 255).all()
+    assert "v.geojson: nothing in it is drawn" in caplog.text
+
+
+def write_layers(path, *, crs, **layers):
+    """Write one feature, given in UTM or whatever ``crs`` is, into each layer of a GeoPackage."""
+    for name, shape in layers.items():
+        write(
+            path,
+            np.array([shapely.to_wkb(shape)], object),
+            [np.array(["x"], object)],
+            ["kind"],
+            layer=name,
+            crs=crs,
+            geometry_type=shape.geom_type,
+            append=path.exists(),
+        )
+    return path
+
+
+def test_layers_of_a_geopackage_are_told_apart(tmp_path, scene):
+    house = shapely.box(*(GRID @ (10, 20)), *(GRID @ (20, 10)))
+    way = shapely.LineString([GRID @ (0, 40), GRID @ (60, 40)])
+    path = write_layers(tmp_path / "v.gpkg", crs="EPSG:32633", houses=house, ways=way)
+    rules = [{"layer": "ways", "fill": "#000000", "width_m": 4, "where": {"kind": "x"}}]
+    drawn = draw(path, scene, {"background": "#FFFFFF", "rules": rules})
+    assert np.flatnonzero((drawn == 0).all(axis=1)).tolist() == [39, 40]
+    assert (drawn[:39] == 255).all()
+
+
+def test_vectors_in_a_crs_without_a_way_to_the_scenes_are_refused(tmp_path, scene):
+    moon = "IAU_2015:30100"
+    path = write_layers(tmp_path / "v.gpkg", crs=moon, houses=shapely.box(0, 0, 9, 9))
+    with pytest.raises(SceneError, match="cannot be brought into its CRS"):
         draw(path, scene, BLACK)
 
 

@@ -8,8 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from geop2p.pipelines.prepare import prepare
 from PIL import Image
+
+from geop2p.pipelines.prepare import prepare
 
 SCENE = "scene3"
 PART = (900, 0, 1924, 1024)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.features import rasterize
 from rasterio.warp import transform as transform_points
 
@@ -23,6 +24,7 @@ EQUATOR_M = 6_378_137.0
 """Radius of the WGS 84 ellipsoid at the equator."""
 ECCENTRICITY_SQUARED = 0.00669437999014
 """Of the WGS 84 ellipsoid."""
+TRANSFORM_ERRORS = (RasterioError, CRSError, CPLE_BaseError)
 
 
 def burn(
@@ -56,21 +58,28 @@ def into_scene(crs: str, *, scene: SceneSpec) -> Callable[[Points], Points]:
             return points
         try:
             xs, ys = transform_points(crs, scene.crs, points[:, 0], points[:, 1])
-        except RasterioError as exc:
-            raise SceneError(
-                f"{scene.path}: vectors cannot be brought into its CRS: {exc} (check both CRS)"
-            ) from exc
+        except TRANSFORM_ERRORS as exc:
+            raise _unreachable(scene, exc) from exc
         return np.stack([np.asarray(xs), np.asarray(ys)], axis=1)
 
     return reproject
 
 
 def reach(scene: SceneSpec, *, crs: str, margin_m: float) -> Box:
-    """Return the box, in ``crs``, of the scene and ``margin_m`` metres around it."""
+    """Return the box, in ``crs``, of the scene and ``margin_m`` metres around it.
+
+    Raises
+    ------
+    SceneError
+        When there is no way between the two.
+    """
     left, bottom, right, top = ground_box(scene, rows=(0, scene.height), cols=(0, scene.width))
     along_x, along_y = (margin_m / metres for metres in metres_per_unit(scene))
     grown = (left - along_x, bottom - along_y, right + along_x, top + along_y)
-    return box_in(grown, crs=scene.crs, other=CRS.from_user_input(crs))
+    try:
+        return box_in(grown, crs=scene.crs, other=CRS.from_user_input(crs))
+    except TRANSFORM_ERRORS as exc:
+        raise _unreachable(scene, exc) from exc
 
 
 def metres_per_unit(scene: SceneSpec) -> tuple[float, float]:
@@ -92,3 +101,9 @@ def metres_per_unit(scene: SceneSpec) -> tuple[float, float]:
         for i in (1, 2)
     )
     return along_x, along_y
+
+
+def _unreachable(scene: SceneSpec, cause: Exception) -> SceneError:
+    return SceneError(
+        f"{scene.path}: vectors cannot be brought into its CRS: {cause} (check both CRS)"
+    )
