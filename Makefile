@@ -4,8 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ROADS_SCENE := sample_tiles/massachusetts/18778720.tif
+STREETS_SCENE := sample_tiles/dubai/scene3_part.jpg
 
 .PHONY: demo test test-slow types lint format bench docs install clean
+.DEFAULT_GOAL := install
 
 install: $(STAMP)
 
@@ -16,7 +19,12 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 demo: $(STAMP)
-	$(BIN)/python benchmarks/demo.py
+	mkdir -p demo
+	$(BIN)/geop2p translate $(ROADS_SCENE) --model roads --out demo/roads_map.tif \
+	    --preview demo/roads.png --overwrite
+	$(BIN)/geop2p translate $(STREETS_SCENE) --model streets --out demo/streets_map.tif \
+	    --preview demo/streets.png --overwrite
+	@echo "Look at demo/roads.png and demo/streets.png; open demo/roads_map.tif over $(ROADS_SCENE)."
 
 test: $(STAMP) lint types
 	$(BIN)/python -m pytest --cov --cov-report=term

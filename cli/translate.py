@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
+
 from geop2p.cli.options import BandList, NodataValue, device_option, key_values, overwrite_option
 from geop2p.cli.output import Output, output_options
 
@@ -117,6 +118,9 @@ FORMATS = ("COG", "GTiff", "PNG", "JPEG")
     callback=key_values,
     metavar="KEY=VALUE",
     help="GDAL creation option, e.g. COMPRESS=ZSTD; may be repeated.",
+)
+@click.option(
+    "--preview", type=click.Path(), metavar="FILE.png", help="Also draw the map beside its scene."
 )
 @overwrite_option
 @output_options

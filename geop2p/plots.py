@@ -46,6 +46,28 @@ def save_grid(path: Path, rows: Sequence[Sequence[Picture]]) -> None:
         imsave(temporary, np.concatenate(framed, axis=0), format="png")
 
 
+def save_side_by_side(path: Path, panels: Sequence[tuple[str, Picture]]) -> None:
+    """Write titled pictures of one size beside each other as a PNG, pixel for pixel.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    height, width = panels[0][1].shape[:2]
+    title, gap, dpi = 40, 16, 100
+    size = (len(panels) * (width + gap) + gap, height + title + gap)
+    figure = Figure(figsize=(size[0] / dpi, size[1] / dpi), dpi=dpi)
+    for i, (name, picture) in enumerate(panels):
+        left, bottom = (gap + i * (width + gap)) / size[0], gap / size[1]
+        axes = figure.add_axes((left, bottom, width / size[0], height / size[1]))
+        axes.imshow(picture, interpolation="none")
+        axes.set_title(name, fontsize=11, parse_math=False)
+        axes.set_axis_off()
+    with replacing(path) as temporary:
+        FigureCanvasAgg(figure).print_png(str(temporary))  # type: ignore[no-untyped-call]
+
+
 def plot_log(log_path: Path, plot_path: Path) -> None:
     """Draw losses and validation scores of a run's log, by epoch, as a PNG.
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import dask
 from distributed import Client, Nanny, Scheduler, SpecCluster, Worker
-from geop2p.pipelines.lanes import LanePlugin, LaneSpec, close_lane, open_lane
 
 from geop2p.errors import OptionError
+from geop2p.pipelines.lanes import LanePlugin, LaneSpec, close_lane, open_lane
 
 READERS = 2
 """Threads of a worker beside the lane: while one waits for pictures, the other reads and cuts."""
@@ -94,20 +94,21 @@ def _local(workers: int) -> Iterator[Client]:
     """Start a scheduler and workers: 0 is one worker in this process, else that many processes.
 
     Nothing listens but on the loopback address, and there is no dashboard. `LocalCluster` cannot be
-    told so: without a dashboard's address its web servers listen on the machine's outer one.
+    told so: without a dashboard's address its web servers listen on the machine's outer one. What
+    goes wrong in a task is raised where its result is asked for; distributed need not log it too.
     """
     listen = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
     place = {"host": "127.0.0.1"} if workers else {"protocol": "inproc://"}
     options = {**place, **listen, "nthreads": READERS, "memory_limit": None}
     worker = {
         "cls": Nanny if workers else Worker,
-        "options": {**options, "silence_logs": logging.ERROR},
+        "options": {**options, "silence_logs": logging.CRITICAL},
     }
     with (
         SpecCluster(
             scheduler={"cls": Scheduler, "options": {**place, **listen, "port": 0}},
             workers=dict.fromkeys(range(max(workers, 1)), worker),
-            silence_logs=logging.ERROR,
+            silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,
     ):

@@ -11,15 +11,15 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 import torch
-from geop2p.pipelines.cluster import lane_threads
-from geop2p.pipelines.lanes import LaneSpec
-from geop2p.pipelines.strips import StripJob
 
 from geop2p.blend import BLENDS
 from geop2p.errors import OptionError, OutputError
 from geop2p.generator import PRECISIONS, Engine, TileFunction, choose_engine
 from geop2p.grid import Strip, TileGrid
 from geop2p.model import DEFAULT_MODEL, ModelCard, find_model, load_model
+from geop2p.pipelines.cluster import lane_threads
+from geop2p.pipelines.lanes import LaneSpec
+from geop2p.pipelines.strips import StripJob
 from geop2p.progress import OnProgress, ignore_progress
 from geop2p.radiometry import (
     AUTO_PERCENTILES,
@@ -70,6 +70,7 @@ class Request:
     format: str | None = None
     creation_options: Mapping[str, str] = field(default_factory=dict)
     overwrite: bool = False
+    preview: str | os.PathLike[str] | None = None
     on_progress: OnProgress = ignore_progress
 
     def __post_init__(self) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from geop2p.pipelines.lanes import Lane, find_lane
 
 from geop2p.blend import StripCanvas
 from geop2p.errors import Geop2pError
 from geop2p.fill import fill_invalid
 from geop2p.grid import Span, Strip, Tile, TileGrid
 from geop2p.parts import StripResult
+from geop2p.pipelines.lanes import Lane, find_lane
 from geop2p.radiometry import MapValues, Stretch
 from geop2p.raster.scene import SceneSource, open_source
 

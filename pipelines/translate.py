@@ -18,6 +18,11 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from distributed import Future, as_completed
+
+from geop2p.errors import OutputError
+from geop2p.generator import TileFunction
+from geop2p.grid import Strip
+from geop2p.parts import PartStore
 from geop2p.pipelines.assembly import map_rows
 from geop2p.pipelines.cluster import Crew, hired
 from geop2p.pipelines.planning import (
@@ -28,12 +33,8 @@ from geop2p.pipelines.planning import (
     choose_model,
     make_plan,
 )
+from geop2p.pipelines.preview import save_preview
 from geop2p.pipelines.strips import StripRows, needed_rows, translate_strip
-
-from geop2p.errors import OutputError
-from geop2p.generator import TileFunction
-from geop2p.grid import Strip
-from geop2p.parts import PartStore
 from geop2p.progress import OnProgress, Progress
 from geop2p.raster.mapfile import BLOCK, MapSpec, write_map
 from geop2p.raster.scene import OrderedRows, open_source
@@ -84,6 +85,8 @@ class TranslateOptions(TypedDict, total=False):
         GDAL creation options.
     overwrite : bool
         Replace an existing map. Default False.
+    preview : path
+        Also write a PNG of the map beside its scene.
     on_progress : callable
         Gets `geop2p.progress.Progress`.
     """
@@ -108,6 +111,7 @@ class TranslateOptions(TypedDict, total=False):
     format: str | None
     creation_options: Mapping[str, str]
     overwrite: bool
+    preview: str | os.PathLike[str] | None
     on_progress: OnProgress
 
 
@@ -243,7 +247,8 @@ def _tiles_of(plan: Plan, strip: Strip) -> int:
 def _results(plan: Plan, strips: Sequence[Strip], crew: Crew) -> Iterator[Any]:
     """Yield strip results as they are ready, with a bounded number in flight."""
     waiting = _submitted(plan, strips, crew)
-    in_flight = as_completed(list(islice(waiting, crew.slots + 1)))
+    first = list(islice(waiting, crew.slots + 1))
+    in_flight = as_completed(first, loop=crew.client.loop)
     for future in in_flight:
         yield future.result()
         future.release()
@@ -282,6 +287,8 @@ def _finish(
         map_format=plan.map_format,
     )
     store.remove()
+    if plan.request.preview is not None:
+        save_preview(plan, Path(plan.request.preview))
     now = time.perf_counter()
     seconds = {
         stage: sums[f"seconds_{stage}"] for stage in ("read", "prepare", "generate", "blend")

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from geop2p.pipelines.planning import Request, choose_strips
 from rio_cogeo import cog_validate
 from scenes import identity, landscape, noise, open_raster, random_model, read_raster, write_scene
 
 import geop2p
 from geop2p.blend import BLENDS
 from geop2p.model import Scaling
+from geop2p.pipelines.planning import Request, choose_strips
 
 SIZES = [(1, 1), (1, 300), (255, 257), (256, 256), (700, 900), (1000, 513)]
 

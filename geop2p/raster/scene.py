@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from affine import Affine
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
@@ -143,6 +143,20 @@ class Scene:
                 f"{self.spec.path}: rows {rows[0]} to {rows[1] - 1} cannot be read: {cause} "
                 "(is the file complete? copy it again)"
             ) from exc
+
+    def thumbnail(self, longest_side: int) -> tuple[Pixels, Mask]:
+        """Read the whole scene at a smaller size: (C, h, w) and (h, w), like `read`.
+
+        Overviews are used where the file has them; pixels are averages, the mask is the nearest.
+        """
+        height, width = self.spec.height, self.spec.width
+        scale = min(1.0, longest_side / max(height, width))
+        shape = (max(1, round(height * scale)), max(1, round(width * scale)))
+        bands = list(self.spec.bands)
+        pixels = self._dataset.read(
+            bands, out_shape=(len(bands), *shape), resampling=Resampling.average
+        )
+        return pixels, np.asarray(self._dataset.dataset_mask(out_shape=shape) != 0)
 
     def _valid(self, pixels: Pixels, window: Window) -> Mask:
         """Return where the window is valid, by the file's mask and the source's rules."""

@@ -1,0 +1,141 @@
+import math
+
+import pytest
+import torch
+
+from geop2p.errors import OptionError
+from geop2p.losses import adversarial_loss, l1_loss
+from geop2p.model import Scaling
+from geop2p.networks import DiscriminatorConfig, GeneratorConfig
+from geop2p.training import Position, Trainer, TrainingConfig, from_unit, to_unit
+
+CPU = torch.device("cpu")
+GENERATOR = GeneratorConfig(arch="resnet_6blocks", ngf=4)
+DISCRIMINATOR = DiscriminatorConfig(ndf=4, n_layers=1)
+
+
+def config(**changes):
+    facts = {"generator": GENERATOR, "discriminator": DISCRIMINATOR, "crop_size": 16}
+    return TrainingConfig(**(facts | {"load_size": 0} | changes))
+
+
+def batch(seed=0, *, count=2):
+    random = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (2, count, 3, 16, 16), generator=random, dtype=torch.uint8)
+
+
+def trained(steps, **changes):
+    trainer = Trainer(config(**changes), device=CPU)
+    trainer.begin_epoch(0)
+    losses = [trainer.step(*batch(), position=Position(step=step)) for step in range(steps)]
+    return trainer, losses
+
+
+def test_the_default_recipe_is_the_papers():
+    paper = TrainingConfig()
+    assert paper.generator == GeneratorConfig(arch="unet_256", ngf=64, norm="batch", dropout=True)
+    assert (paper.discriminator.arch, paper.discriminator.n_layers) == ("patchgan", 3)
+    assert (paper.lr, paper.batch_size, paper.lambda_l1) == (2e-4, 1, 100)
+    assert paper.gan_mode == "vanilla"
+    assert (paper.load_size, paper.crop_size, paper.augment) == (286, 256, "paper")
+    assert (paper.epochs, paper.epochs_decay) == (100, 100)
+
+
+def test_the_rate_is_constant_then_falls_straight_to_zero():
+    rates = [config(epochs=2, epochs_decay=3, lr=1.0).learning_rate(epoch) for epoch in range(6)]
+    assert rates == pytest.approx([1, 1, 0.75, 0.5, 0.25, 0])
+
+
+@pytest.mark.parametrize("mode", ["vanilla", "lsgan"])
+def test_training_lowers_l1(mode):
+    _trainer, losses = trained(30, gan_mode=mode, lr=2e-3)
+    assert losses[-1][3] < 0.8 * losses[0][3]
+
+
+def test_the_pixel_discriminator_trains():
+    judge = DiscriminatorConfig(arch="pixel", ndf=4)
+    _trainer, losses = trained(2, discriminator=judge)
+    assert torch.isfinite(torch.stack(losses)).all()
+
+
+def test_the_adversarial_loss_of_known_logits():
+    logits = torch.tensor([0.0, 0.0])
+    vanilla = adversarial_loss(logits, is_real=True, mode="vanilla")
+    assert vanilla.item() == pytest.approx(math.log(2))
+    assert adversarial_loss(logits, is_real=True, mode="lsgan").item() == 1
+    assert adversarial_loss(logits, is_real=False, mode="lsgan").item() == 0
+
+
+def test_l1_of_opposite_pictures_is_the_whole_range():
+    assert l1_loss(torch.ones(2, 3), -torch.ones(2, 3)).item() == 2
+
+
+def test_a_step_depends_on_weights_batch_and_position_alone():
+    first, first_losses = trained(3)
+    torch.rand(7)  # somebody else draws random numbers in between
+    again, again_losses = trained(3)
+    assert all(map(torch.equal, first_losses, again_losses))
+    assert all(map(torch.equal, first.generator.parameters(), again.generator.parameters()))
+
+
+def test_dropout_differs_from_step_to_step():
+    trainer = Trainer(config(lr=1e-12), device=CPU)
+    trainer.begin_epoch(0)
+    a, b = (trainer.step(*batch(), position=Position(step=step)) for step in (0, 1))
+    assert a[3] != b[3]
+
+
+def test_a_restored_trainer_goes_on_to_the_same_weights():
+    whole, _losses = trained(4)
+    half, _losses = trained(2)
+    resumed = Trainer(config(), device=CPU)
+    resumed.load_state(half.state())
+    resumed.begin_epoch(0)
+    for step in (2, 3):
+        resumed.step(*batch(), position=Position(step=step))
+    assert all(map(torch.equal, whole.generator.parameters(), resumed.generator.parameters()))
+    for name, weight in whole.discriminator.state_dict().items():
+        assert torch.equal(weight, resumed.discriminator.state_dict()[name])
+
+
+def test_frozen_epochs_keep_their_statistics():
+    trainer = Trainer(config(epochs=1, epochs_decay=1, freeze_norm_epochs=1), device=CPU)
+    trainer.begin_epoch(1)
+    before = [b.clone() for name, b in trainer.generator.named_buffers() if "running" in name]
+    trainer.step(*batch(), position=Position(epoch=1))
+    after = [b for name, b in trainer.generator.named_buffers() if "running" in name]
+    assert all(map(torch.equal, before, after))
+
+
+def test_mixed_precision_trains_and_draws_in_float32():
+    trainer, losses = trained(2, amp=True)
+    assert torch.isfinite(torch.stack(losses)).all()
+    assert all(parameter.dtype == torch.float32 for parameter in trainer.generator.parameters())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_native_values_come_back(dtype):
+    scaling = Scaling(dtype=dtype, low=-20, high=200)
+    values = torch.arange(-20.0, 201).reshape(1, 1, 13, 17)
+    unit = to_unit(values, scaling, device=CPU)
+    assert (unit.min(), unit.max()) == pytest.approx((-1, 1))
+    torch.testing.assert_close(from_unit(unit, scaling), values, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"gan_mode": "wgan"}, "--gan-mode 'wgan'"),
+        ({"augment": "twirl"}, "--augment 'twirl'"),
+        ({"epochs": 0, "epochs_decay": 0}, "--epochs"),
+        ({"batch_size": 0}, "--batch-size 0"),
+        ({"crop_size": 18}, "--crop-size 18"),
+        ({"load_size": 12}, "--load-size 12"),
+        ({"freeze_norm_epochs": 200}, "--freeze-norm-epochs 200"),
+        ({"seed": -1}, "--seed -1"),
+        ({"lr": float("nan")}, "--lr nan"),
+    ],
+)
+def test_impossible_recipes_are_refused(changes, expected):
+    with pytest.raises(OptionError, match=expected):
+        config(**changes)
