@@ -13,13 +13,14 @@ Pillow, ``.tif`` with `geop2p.raster`, which is imported only then.
 import csv
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from geop2p.errors import PairsError, SceneError
 
@@ -28,6 +29,8 @@ Pixels = npt.NDArray[Any]
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 RASTER_SUFFIXES = (".tif", ".tiff")
+MANIFEST = "manifest.csv"
+"""Beside the pairs: what `geop2p prepare` cut them from; columns split and scene are read."""
 DIRECTIONS = ("scene-to-map", "map-to-scene")
 VAL_SHARE = 10
 """One pair in so many validates where the data set does not say which."""
@@ -48,12 +51,16 @@ class PairSet:
 
     Parameters
     ----------
+    train_scenes, val_scenes : tuple of str
+        Files that the pairs were cut from, where a manifest says so.
     note : str
         How the split came about, when the data set does not give it; else empty.
     """
 
     train: tuple[Pair, ...]
     val: tuple[Pair, ...] = ()
+    train_scenes: tuple[str, ...] = ()
+    val_scenes: tuple[str, ...] = ()
     note: str = ""
 
     @property
@@ -91,7 +98,10 @@ def find_pairs(folder: str | Path) -> PairSet:
             f"{root}: no pairs found (expected pairs.csv, trainA/ and trainB/, A/ and B/, train/, "
             "or side-by-side pictures)"
         )
-    return PairSet(train=train, val=val) if val else _split(train)
+    if not val:
+        return _split(train)
+    scenes = {split: _scenes(root / MANIFEST, split) for split in ("train", "val")}
+    return PairSet(train=train, val=val, train_scenes=scenes["train"], val_scenes=scenes["val"])
 
 
 def read_pair(pair: Pair) -> tuple[Pixels, Pixels]:
@@ -152,6 +162,15 @@ def describe_pair(pair: Pair) -> tuple[PatchSpec, PatchSpec]:
         bands=scene.bands, height=scene.height, width=scene.width // 2, dtype=scene.dtype
     )
     return half, half
+
+
+def _scenes(manifest: Path, split: str) -> tuple[str, ...]:
+    """Return the names of the files that the pairs of a split were cut from."""
+    if not manifest.is_file():
+        return ()
+    with manifest.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        return tuple(sorted({Path(r["scene"]).name for r in rows if r.get("split") == split}))
 
 
 def _find_layout(root: Path) -> Callable[[Path], tuple[tuple[Pair, ...], tuple[Pair, ...]]]:
@@ -238,58 +257,66 @@ def _split(pairs: tuple[Pair, ...]) -> PairSet:
     return PairSet(train=pairs[:-count], val=pairs[-count:], note=note)
 
 
-def _opened(path: Path) -> Image.Image:
-    """Open a picture and decode it."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Yield a picture whose header was read; what fails inside is told as the picture's fault."""
     try:
-        picture = Image.open(path)
-        picture.load()
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as exc:
+        with Image.open(path) as picture:
+            yield picture
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
         raise PairsError(f"{path}: not a readable picture: {exc} (replace or remove it)") from exc
-    return picture
 
 
 def _mode(picture: Image.Image) -> str:
-    """Return the Pillow mode to read a picture in: one band, or red, green, blue."""
+    """Return the Pillow mode to read a picture in: one band, or red, green, blue.
+
+    Raises
+    ------
+    ValueError
+        For modes that neither of them holds.
+    """
     if picture.mode.startswith("I;16"):
         return "I;16"
+    if picture.mode in {"I", "F"}:
+        raise ValueError(f"pixels of type {picture.mode} (save it as .tif)")
     return "L" if picture.mode in {"1", "L", "LA", "La"} else "RGB"
 
 
 def _describe(path: Path) -> PatchSpec:
     if path.suffix.lower() in RASTER_SUFFIXES:
         return _describe_raster(path)
-    try:
-        with Image.open(path) as picture:
-            mode, (width, height) = _mode(picture), picture.size
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as exc:
-        raise PairsError(f"{path}: not a readable picture: {exc} (replace or remove it)") from exc
+    with _opened(path) as picture:
+        mode, (width, height) = _mode(picture), picture.size
     dtype = "uint16" if mode == "I;16" else "uint8"
     return PatchSpec(bands=3 if mode == "RGB" else 1, height=height, width=width, dtype=dtype)
 
 
 def _describe_raster(path: Path) -> PatchSpec:
-    from geop2p.raster.scene import open_scene  # noqa: PLC0415  pictures do not need rasterio
-
-    with open_scene(path) as scene:
+    with _opened_raster(path) as scene:
         spec = scene.spec
         return PatchSpec(
-            bands=len(spec.bands), height=spec.height, width=spec.width, dtype=str(spec.dtype)
+            bands=len(spec.bands), height=spec.height, width=spec.width, dtype=spec.dtype
         )
 
 
 def _read_raster(path: Path) -> Pixels:
-    from geop2p.raster.scene import open_scene  # noqa: PLC0415  pictures do not need rasterio
+    with _opened_raster(path) as scene:
+        pixels, valid = scene.read(rows=(0, scene.spec.height))
+    if not valid.all():
+        raise PairsError(
+            f"{path}: {100 * (1 - valid.mean()):.1f} % of its pixels are masked or not finite "
+            "(cut patches without gaps: geop2p prepare)"
+        )
+    return np.asarray(pixels)
+
+
+@contextmanager
+def _opened_raster(path: Path) -> Iterator[Any]:
+    """Yield an open `geop2p.raster.scene.Scene`."""
+    from geop2p.raster.scene import open_scene  # noqa: PLC0415  pictures need none
 
     try:
         with open_scene(path) as scene:
-            pixels, valid = scene.read(rows=(0, scene.spec.height), cols=(0, scene.spec.width))
+            yield scene
     except SceneError as exc:
         raise PairsError(str(exc)) from exc
-    if not valid.all() or not np.isfinite(pixels).all():
-        share = 100 - 100 * valid.mean()
-        raise PairsError(
-            f"{path}: {share:.1f} % of its pixels are masked or not finite "
-            "(cut patches without gaps: geop2p prepare --max-nodata 0)"
-        )
-    result: Pixels = pixels
-    return result

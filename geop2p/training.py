@@ -34,6 +34,8 @@ from geop2p.networks import (
 LOSS_PARTS = ("discriminator_real", "discriminator_fake", "generator_gan", "generator_l1")
 """Order of the losses that a step returns, none of them weighted."""
 
+LEAST_SIDE = 16
+"""Pixels; smaller views have no SSIM, whose window is 11 wide."""
 BETAS = (0.5, 0.999)
 DROPOUT_STREAM = 3
 """Tells the random numbers of dropout from those of the order and of views."""
@@ -105,10 +107,10 @@ class TrainingConfig:
                 f"--freeze-norm-epochs {self.freeze_norm_epochs} (0 to {self.total_epochs - 1})"
             )
         multiple = self.generator.size_multiple
-        if self.crop_size < 1 or self.crop_size % multiple:
+        if self.crop_size < LEAST_SIDE or self.crop_size % multiple:
             raise OptionError(
                 f"--crop-size {self.crop_size} does not fit {self.generator.arch} "
-                f"(it must be a multiple of {multiple})"
+                f"(it must be a multiple of {multiple}, at least {LEAST_SIDE})"
             )
         if self.load_size and self.load_size < self.crop_size:
             raise OptionError(f"--load-size {self.load_size} is below --crop-size {self.crop_size}")

@@ -10,12 +10,13 @@ from typing import Any, TypedDict, Unpack
 
 import torch
 from geop2p.pipelines.finishing import Finished, finish
-from geop2p.pipelines.training_run import Run, run_epochs, trim_log
+from geop2p.pipelines.training_run import MODEL, Run, run_epochs, trim_log
 
 from geop2p.batches import PairStore
 from geop2p.checkpoint import has_checkpoint, load_checkpoint, remove_remains
 from geop2p.errors import CheckpointError, OptionError, OutputError, PairsError
-from geop2p.facts import CardFacts, parse_facts, read_facts, reversed_facts, scaling_of
+from geop2p.facts import CardFacts, band_names, parse_facts, read_facts, reversed_facts, scaling_of
+from geop2p.model import MAP_DTYPES
 from geop2p.networks import DiscriminatorConfig, GeneratorConfig
 from geop2p.pairs import DIRECTIONS, PairSet, PatchSpec, describe_pair, find_pairs
 from geop2p.palette import read_palette
@@ -251,7 +252,7 @@ def _begin(
     if pairs is None or out is None:
         raise OptionError("a new run needs --pairs DIR and --out RUN (or --resume RUN)")
     folder = Path(out)
-    if has_checkpoint(folder):
+    if has_checkpoint(folder) or (folder / MODEL).exists():
         raise OutputError(
             f"{folder}: holds a run already (--resume goes on with it; or another --out)"
         )
@@ -273,19 +274,33 @@ def _resume(
         raise OptionError(f"--out {out} and --resume {folder} differ (leave --out away)")
     state = load_checkpoint(folder)
     remove_remains(folder)
-    kept = dict(state["settings"])
-    known_pairs = kept.pop("pairs")
-    settings = _extended(folder, Settings(**kept), given)
-    facts = _facts(options, known=parse_facts(state["facts"]))
+    with _told_as_damage(folder):
+        kept = dict(state["settings"])
+        known_pairs = kept.pop("pairs")
+        known_settings, known_facts = Settings(**kept), parse_facts(state["facts"])
     source = Path(pairs or known_pairs)
+    settings = _extended(folder, known_settings, given)
+    facts = _facts(options, known=known_facts)
     run = _open(source, folder, settings=settings, facts=facts, options=options)
-    if run.pairs.fingerprint != state["fingerprint"]:
+    if run.pairs.fingerprint != state.get("fingerprint"):
         raise PairsError(f"{source}: not the pairs that {folder} was trained on (give those)")
-    run.trainer.load_state(state)
-    run.position = Position(**state["position"])
-    run.sums, run.seconds = state["sums"], state["seconds"]
+    with _told_as_damage(folder):
+        run.trainer.load_state(state)
+        run.position = Position(**state["position"])
+        run.sums, run.seconds = state["sums"], state["seconds"]
     trim_log(folder, epochs=run.position.epoch)
     return run
+
+
+@contextmanager
+def _told_as_damage(folder: Path) -> Iterator[None]:
+    """Raise what a checkpoint lacks, or has too much, as `CheckpointError`."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, RuntimeError) as exc:
+        raise CheckpointError(
+            f"{folder}: the checkpoint does not fit this geop2p: {exc} (begin a new run)"
+        ) from exc
 
 
 def _extended(folder: Path, kept: Settings, given: Mapping[str, Any]) -> Settings:
@@ -310,7 +325,9 @@ def _open(
     is_reversed = settings.direction == "map-to-scene"
     found = find_pairs(source)
     specs = _check_pairs(found, settings)
-    config = _config(settings, specs, reversed_facts(facts) if is_reversed else facts)
+    facts_seen = reversed_facts(facts) if is_reversed else facts
+    config = _config(settings, specs, facts_seen)
+    _check_facts(facts_seen, config)
     scored = found.val or tuple(
         found.train[i] for i in spread(len(found.train), MOST_SCORED_OF_TRAINING)
     )
@@ -318,13 +335,14 @@ def _open(
     return Run(
         folder=folder,
         settings={"pairs": str(source.resolve())} | asdict(settings),
-        facts=reversed_facts(facts) if is_reversed else facts,
+        facts=facts_seen,
+        given_facts=facts,
         pairs=found,
         store=PairStore(found.train, load_size=settings.load_size, is_reversed=is_reversed),
         validator=Validator(
             store=PairStore(scored, load_size=settings.load_size, is_reversed=is_reversed),
             config=config,
-            palette=None if is_reversed else facts.palette,
+            palette=facts_seen.palette,
         ),
         trainer=Trainer(config, device=device),
         save_every=options.save_every,
@@ -388,6 +406,16 @@ def _config(
     )
 
 
+def _check_facts(facts: CardFacts, config: TrainingConfig) -> None:
+    """Refuse facts that do not fit the pairs, before hours are spent on them."""
+    band_names(facts.scene_bands, config.generator.in_bands)
+    band_names(facts.map_bands, config.generator.out_bands)
+    if config.map.dtype not in MAP_DTYPES:
+        raise PairsError(f"maps of type {config.map.dtype} (choose from {', '.join(MAP_DTYPES)})")
+    if facts.palette and (config.map.dtype, config.generator.out_bands) != ("uint8", 3):
+        raise OptionError("a palette needs maps of red, green and blue in uint8")
+
+
 def _facts(options: RunOptions, *, known: CardFacts) -> CardFacts:
     """Return the facts of the card: of the file, else those known, then single options."""
     facts = known if options.card is None else read_facts(options.card)
@@ -424,11 +452,16 @@ def _names(kind: type, given: Mapping[str, Any]) -> set[str]:
 
 @contextmanager
 def _undisturbed_torch() -> Iterator[None]:
-    """Use all cores and random numbers of our own; leave torch as it was."""
+    """Use all cores and random numbers of our own; leave torch as it was.
+
+    ``OMP_NUM_THREADS``, where it is set, says how many cores; weights are the same to the last bit
+    only for the same number.
+    """
     threads = torch.get_num_threads()
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             yield
     finally:
         torch.set_num_threads(threads)

@@ -92,6 +92,8 @@ class Run:
         Where log, checkpoints, pictures and the model go.
     settings : mapping
         Every option of the run, plain values only; kept in checkpoints and in the card.
+    facts, given_facts : CardFacts
+        As the generator's direction has them, and as they were given.
     sums : (4,) float64
         Losses of the present epoch so far.
     seconds : float
@@ -104,6 +106,7 @@ class Run:
     folder: Path
     settings: Mapping[str, Any]
     facts: CardFacts
+    given_facts: CardFacts
     pairs: PairSet
     store: PairStore
     validator: Validator
@@ -187,7 +190,7 @@ def save(run: Run) -> None:
             )
     facts = {
         "settings": dict(run.settings),
-        "facts": run.facts.to_dict(),
+        "facts": run.given_facts.to_dict(),
         "fingerprint": run.pairs.fingerprint,
         "position": asdict(run.position),
         "sums": run.sums,
