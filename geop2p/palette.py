@@ -79,8 +79,10 @@ class Palette:
         Raises
         ------
         OptionError
-            When an entry lacks a key or a colour is not ``#RRGGBB``.
+            When that is no list of such entries, or a colour is not ``#RRGGBB``.
         """
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise OptionError("a list of classes was expected (a style draws vectors: --style)")
         return cls(tuple(sorted(map(_parse_class, entries), key=lambda entry: entry.index)))
 
     def to_list(self) -> list[dict[str, Any]]:

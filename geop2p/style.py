@@ -117,6 +117,8 @@ def parse_style(content: Mapping[str, Any]) -> Style:
     OptionError, ValueError, TypeError, KeyError
         For an unknown, missing or unfit entry.
     """
+    if not isinstance(content, Mapping):
+        raise OptionError("an object was expected (a palette draws class indexes: --palette)")
     _check_keys(content, {"background", "rules"}, "style")
     rules = tuple(_parse_rule(entry) for entry in content["rules"])
     return Style(background=parse_colour(content["background"]), rules=rules)
