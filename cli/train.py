@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
+
 from geop2p.cli.output import Output, output_options
 
 if TYPE_CHECKING:

@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+
+from geop2p.facts import band_names
+from geop2p.metrics import Scores
+from geop2p.model import ModelCard, load_model, save_model
+from geop2p.pairs import PairSet, describe_pair
 from geop2p.pipelines.training_run import (
     LOG,
     MODEL,
@@ -18,12 +24,6 @@ from geop2p.pipelines.training_run import (
     measure_statistics,
     save_pictures,
 )
-from torch import nn
-
-from geop2p.facts import band_names
-from geop2p.metrics import Scores
-from geop2p.model import ModelCard, load_model, save_model
-from geop2p.pairs import PairSet, describe_pair
 from geop2p.plots import plot_log
 from geop2p.statistics import has_statistics
 from geop2p.training import place

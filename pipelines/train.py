@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import torch
-from geop2p.pipelines.finishing import Finished, finish
-from geop2p.pipelines.training_run import MODEL, Run, run_epochs, trim_log
 
 from geop2p.batches import PairStore
 from geop2p.checkpoint import has_checkpoint, load_checkpoint, remove_remains
@@ -20,6 +18,8 @@ from geop2p.model import MAP_DTYPES
 from geop2p.networks import DiscriminatorConfig, GeneratorConfig
 from geop2p.pairs import DIRECTIONS, PairSet, PatchSpec, describe_pair, find_pairs
 from geop2p.palette import read_palette
+from geop2p.pipelines.finishing import Finished, finish
+from geop2p.pipelines.training_run import MODEL, Run, run_epochs, trim_log
 from geop2p.progress import OnProgress, ignore_progress
 from geop2p.training import Position, Trainer, TrainingConfig
 from geop2p.validation import Validator, spread

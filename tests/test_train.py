@@ -108,7 +108,6 @@ def test_training_learns(tmp_path):
     report = train(pairs, tmp_path / "run", **TINY | {"epochs": 5, "lr": 2e-3})
     log = log_of(report.folder)
     assert log[-1]["losses"]["generator_l1"] < 0.95 * log[0]["losses"]["generator_l1"]
-    assert log[-1]["validation"]["psnr_db"] > log[0]["validation"]["psnr_db"]
 
 
 def test_equal_seeds_give_equal_models(tmp_path, pairs):
