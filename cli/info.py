@@ -57,7 +57,8 @@ def _as_text(facts: dict[str, Any], *, indent: str = "") -> str:
             lines += [f"{indent}{name}:", _as_text(value, indent=indent + "  ")]
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             lines.append(f"{indent}{name}:")
-            lines += [f"{indent}  " + ", ".join(f"{k} {v}" for k, v in row.items()) for row in value]
+            rows = [", ".join(f"{k} {v}" for k, v in row.items()) for row in value]
+            lines += [f"{indent}  {row}" for row in rows]
         elif value not in (None, "", [], {}):
             shown = ", ".join(map(str, value)) if isinstance(value, list) else value
             lines.append(f"{indent}{name}: {shown}")

@@ -148,16 +148,17 @@ def translate(
 
 def _summary(report: "TranslateReport") -> str:
     stages = ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items())
+    stretch = f", stretch {report.stretch}"
     skipped = f", {report.tiles_skipped} without data skipped" if report.tiles_skipped else ""
     resumed = f", {report.strips_resumed} strips resumed" if report.strips_resumed else ""
     clipped = (
-        f"\n{report.values_clipped} values outside the stretch {report.stretch} were clipped"
+        f"\n{report.values_clipped} values outside the stretch were clipped"
         if report.values_clipped
         else ""
     )
     return (
         f"{report.path}: {report.width} x {report.height}, {report.bands} bands, "
-        f"{report.tiles} tiles by {report.model}{skipped}{resumed}{clipped}\n"
+        f"{report.tiles} tiles by {report.model}{stretch}{skipped}{resumed}{clipped}\n"
         f"seconds: {stages} (read to blend overlap); peak memory {report.peak_memory_mib:.0f} MiB"
     )
 

@@ -52,7 +52,8 @@ def _halved(picture: Floats, valid: Mask) -> tuple[Floats, Mask]:
     weights = valid.astype(np.float32)[np.newaxis]
     total = _sums(_sums(weights, axis=1), axis=2)
     values = _sums(_sums(picture * weights, axis=1), axis=2)
-    return values / np.maximum(total, np.float32(1)), total[0] > 0
+    mean = np.asarray(values / np.maximum(total, np.float32(1)), np.float32)
+    return mean, np.asarray(total[0] > 0)
 
 
 def _sums(values: Floats, *, axis: int) -> Floats:

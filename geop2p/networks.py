@@ -86,7 +86,7 @@ class GeneratorConfig:
     def channels(self, level: int) -> int:
         """Return the channels after the ``level``-th halving, level 0 being the first layer."""
         widest = 8 * self.ngf if self.max_channels is None else self.max_channels
-        return min(self.ngf * 2**level, widest)
+        return min(self.ngf << level, widest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -334,7 +334,7 @@ def make_plan(
         card=card,
         map_format=map_format,
         tags=tags,
-        fingerprint=_fingerprint(spec.path, job, engine=engine, tags=tags),
+        fingerprint=_fingerprint(job, chosen=chosen, engine=engine, tags=tags),
     )
 
 
@@ -360,18 +360,20 @@ def _tags(job: StripJob, chosen: ChosenModel, engine: Engine) -> dict[str, str]:
 
 
 def _fingerprint(
-    path: str, job: StripJob, *, engine: Engine, tags: Mapping[str, str]
+    job: StripJob, *, chosen: ChosenModel, engine: Engine, tags: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return everything that a finished strip's bytes depend on."""
-    state = Path(path).stat()
+    path = Path(job.source.path)
+    state = path.stat()
     return {
-        "scene": [str(Path(path).resolve()), state.st_size, state.st_mtime_ns],
+        "scene": [str(path.resolve()), state.st_size, state.st_mtime_ns],
         "tags": dict(tags),
         "values": repr(job.values),
         "grid": repr(job.grid),
         "threads": engine.threads,
         "batch_size": engine.batch_size if engine.kind == "cuda" else None,
         "format": FORMAT_VERSION,
+        "function": None if chosen.card is not None else job.lane,  # never met again
     }
 
 

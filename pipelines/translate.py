@@ -201,11 +201,20 @@ def translate(
     try:
         counts = _translate_strips(plan, store)
         return _finish(plan, store, counts=counts, start=start)
-    except Exception as exc:
-        # what only needs another go, or more disk, keeps its parts; what cannot work leaves nothing
-        if not isinstance(exc, OutputError) or plan.lane.function is not None:
+    except BaseException as exc:
+        if not _can_go_on(plan, exc):
             store.remove()
         raise
+
+
+def _can_go_on(plan: Plan, exc: BaseException) -> bool:
+    """Return whether the same command could go on from the parts that are finished.
+
+    It could after an interruption, or once there is more disk; not where input or model cannot
+    work, and not with a bare function, which nothing tells from another.
+    """
+    is_interruption = not isinstance(exc, Exception)
+    return plan.card is not None and (is_interruption or isinstance(exc, OutputError))
 
 
 def _plan(request: Request) -> Plan:

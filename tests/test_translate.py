@@ -149,8 +149,10 @@ def test_the_same_input_gives_the_same_bytes(tmp_path, wedge, model):
     assert reports[0].sha256 == reports[1].sha256
 
 
-def test_a_map_is_a_valid_cog_with_overviews(tmp_path, model):
-    scene = write_scene(tmp_path / "scene.tif", landscape(3, 1100, 600))
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_a_map_is_a_valid_cog_with_overviews(tmp_path, model, is_masked):
+    valid = np.arange(1100)[:, np.newaxis] + np.zeros(600) > 300 if is_masked else None
+    scene = write_scene(tmp_path / "scene.tif", landscape(3, 1100, 600), valid=valid)
     geop2p.translate(scene, tmp_path / "map.tif", model=model)
     is_valid, errors, warnings = cog_validate(tmp_path / "map.tif")
     assert (is_valid, errors, warnings) == (True, [], [])

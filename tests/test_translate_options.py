@@ -170,6 +170,17 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_bytes(tmp_path, model):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_bare_function_never_goes_on_from_what_another_left(tmp_path):
+    scene = write_scene(tmp_path / "scene.tif", landscape(3, 700, 600))
+
+    def interrupt(_progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        same(scene, tmp_path / "map.tif", strip_rows=1, on_progress=interrupt)
+    assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
+
+
 def test_a_damaged_part_is_made_again(tmp_path, model):
     scene = write_scene(tmp_path / "scene.tif", landscape(3, 700, 600))
     whole = geop2p.translate(scene, tmp_path / "whole.tif", model=model, strip_rows=1)
