@@ -225,7 +225,14 @@ def _join(scenes: Path, maps: Path) -> tuple[Pair, ...]:
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in _files(folder, (*PICTURE_SUFFIXES, *RASTER_SUFFIXES))}
+    paths: dict[str, Path] = {}
+    for path in _files(folder, (*PICTURE_SUFFIXES, *RASTER_SUFFIXES)):
+        if path.stem in paths:
+            raise PairsError(
+                f"{path}: {paths[path.stem].name} has the same name before the suffix (keep one)"
+            )
+        paths[path.stem] = path
+    return paths
 
 
 def _from_side_by_side(root: Path) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:

@@ -72,7 +72,7 @@ def finish(run: Run) -> Finished:
     data_set = "validation" if run.pairs.val else "training_pairs"
     card = replace(card, norm_statistics=mode, scores={data_set: scores})
     sha256 = save_model(run.folder / MODEL, generator, card)
-    save_pictures(run)
+    save_pictures(run, generator, mode=mode)
     if (run.folder / LOG).exists():
         plot_log(run.folder / LOG, run.folder / PLOT)
     return Finished(model_path=run.folder / MODEL, sha256=sha256, card=card, notes=notes)

@@ -16,7 +16,7 @@ from geop2p.errors import CheckpointError, OptionError, OutputError, PairsError
 from geop2p.facts import CardFacts, band_names, parse_facts, read_facts, reversed_facts, scaling_of
 from geop2p.model import MAP_DTYPES
 from geop2p.networks import DiscriminatorConfig, GeneratorConfig
-from geop2p.pairs import DIRECTIONS, PairSet, PatchSpec, describe_pair, find_pairs
+from geop2p.pairs import DIRECTIONS, Pair, PairSet, PatchSpec, describe_pair, find_pairs
 from geop2p.palette import read_palette
 from geop2p.pipelines.finishing import Finished, finish
 from geop2p.pipelines.training_run import MODEL, Run, run_epochs, trim_log
@@ -359,22 +359,32 @@ def _check_pairs(found: PairSet, settings: Settings) -> tuple[PatchSpec, PatchSp
     Raises
     ------
     PairsError
-        When bands or types differ, or a patch is smaller than the view taken from it.
+        When bands, types or the sizes within a pair differ, or a patch is smaller than the view.
     """
     first = describe_pair(found.train[0])
     for pair in (*found.train, *found.val):
-        for spec, expected in zip(describe_pair(pair), first, strict=True):
-            if (spec.bands, spec.dtype) != (expected.bands, expected.dtype):
-                raise PairsError(
-                    f"{pair.scene_path}: {spec.bands} bands of {spec.dtype}, the first pair has "
-                    f"{expected.bands} of {expected.dtype} (all pairs must be alike)"
-                )
-            if not settings.load_size and min(spec.height, spec.width) < settings.crop_size:
-                raise PairsError(
-                    f"{pair.scene_path}: {spec.width}x{spec.height} pixels, the view is "
-                    f"{settings.crop_size} (give --load-size, or larger pairs)"
-                )
+        _check_pair(pair, first, settings)
     return first
+
+
+def _check_pair(pair: Pair, first: tuple[PatchSpec, PatchSpec], settings: Settings) -> None:
+    scene, drawn = describe_pair(pair)
+    for spec, expected in zip((scene, drawn), first, strict=True):
+        if (spec.bands, spec.dtype) != (expected.bands, expected.dtype):
+            raise PairsError(
+                f"{pair.scene_path}: {spec.bands} bands of {spec.dtype}, the first pair has "
+                f"{expected.bands} of {expected.dtype} (all pairs must be alike)"
+            )
+    if (scene.height, scene.width) != (drawn.height, drawn.width):
+        raise PairsError(
+            f"{pair.map_path}: {drawn.width}x{drawn.height} pixels, its scene has "
+            f"{scene.width}x{scene.height} (both must show the same ground at the same size)"
+        )
+    if not settings.load_size and min(scene.height, scene.width) < settings.crop_size:
+        raise PairsError(
+            f"{pair.scene_path}: {scene.width}x{scene.height} pixels, the view is "
+            f"{settings.crop_size} (give --load-size, or larger pairs)"
+        )
 
 
 def _config(
@@ -467,8 +477,17 @@ def _undisturbed_torch() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def _resizing_note(run: Run) -> str:
+    """Return what to say when resizing changes the ground sample distance of pairs."""
+    size = run.trainer.config.load_size
+    scene, _drawn = describe_pair(run.pairs.train[0])
+    if size in {0, scene.height} and size in {0, scene.width}:
+        return ""
+    return f"pairs of {scene.width}x{scene.height} pixels are resized to {size}x{size}"
+
+
 def _report(run: Run, finished: Finished, *, seconds: float) -> TrainReport:
-    notes = (run.pairs.note,) if run.pairs.note else ()
+    notes = tuple(note for note in (run.pairs.note, _resizing_note(run)) if note)
     return TrainReport(
         folder=run.folder,
         model_path=finished.model_path,

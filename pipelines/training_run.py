@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from geop2p.batches import (
     PairStore,
@@ -182,12 +182,13 @@ def save(run: Run) -> None:
         When it cannot be written.
     """
     state = run.trainer.state()
-    for name, tensor in state["generator"].items():
-        if not torch.isfinite(tensor).all():
-            raise TrainingError(
-                f"{run.folder}: weight {name} is not finite after step {run.position.total_steps} "
-                "(try a lower --lr; the last checkpoint is from before)"
-            )
+    for network in ("generator", "discriminator"):
+        for name, tensor in state[network].items():
+            if not torch.isfinite(tensor).all():
+                raise TrainingError(
+                    f"{run.folder}: weight {name} of the {network} is not finite after step "
+                    f"{run.position.total_steps} (try a lower --lr; the last checkpoint is before)"
+                )
     facts = {
         "settings": dict(run.settings),
         "facts": run.given_facts.to_dict(),
@@ -295,16 +296,16 @@ def _save_after_epoch(run: Run) -> None:
     epoch = run.position.epoch
     if epoch % run.save_every and not run.is_complete:
         return
-    save_pictures(run)
+    save_pictures(run, run.trainer.generator, mode=run.watched_mode)
     if not run.is_complete:  # run_epochs saves at the end
         save(run)
 
 
-def save_pictures(run: Run) -> None:
-    """Write the grid of the present epoch: scene, generated map, true map."""
+def save_pictures(run: Run, generator: nn.Module, *, mode: str) -> None:
+    """Write the grid of the present epoch: scene, map by ``generator`` in ``mode``, true map."""
     config = run.trainer.config
     indexes = spread(len(run.validator.store), GRID_ROWS)
-    batches = run.validator.generate(run.trainer.generator, mode=run.watched_mode, indexes=indexes)
+    batches = run.validator.generate(generator, mode=mode, indexes=indexes)
     rows = [
         (as_rgb(scene, config.scene), as_rgb(generated, config.map), as_rgb(truth, config.map))
         for batch in batches

@@ -183,3 +183,10 @@ def test_a_manifest_tells_the_scenes_of_each_split(tmp_path):
     (tmp_path / "manifest.csv").write_text(rows)
     found = find_pairs(tmp_path)
     assert (found.train_scenes, found.val_scenes) == (("a.tif",), ("b.tif",))
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    for suffix in (".png", ".jpg"):
+        save(tmp_path / "A" / f"x{suffix}", draw_pair(0)[0])
+    with pytest.raises(PairsError, match="same name"):
+        find_pairs(tmp_path)

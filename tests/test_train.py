@@ -313,3 +313,11 @@ def test_pictures_need_neither_rasterio_nor_dask(tmp_path, pairs):
         check=True,
     )
     assert found.stdout.strip() == ""
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_in_mixed_precision(tmp_path, pairs):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    report = train(pairs, tmp_path / "run", amp=True, **TINY | {"device": "cuda"})
+    assert report.is_complete
