@@ -1,6 +1,6 @@
 """How far a tile's picture depends on the size of the batch that it is computed in, on a CPU.
 
-    python benchmarks/batch_bits.py [THREADS]
+    python benchmarks/batch_bits.py THREADS NGF
 
 A randomly initialised U-Net draws the same 24 tiles in batches of 1 to 8. For each batch size: the
 share of values whose bits differ from those of batch 4, the share that rounds to another grey
@@ -22,15 +22,15 @@ BATCHES = (1, 2, 3, 5, 6, 8)
 Floats = npt.NDArray[np.float32]
 
 
-def main(threads: int) -> None:
+def main(threads: int, ngf: int) -> None:
     """Print one line a batch size."""
     torch.set_num_threads(threads)
-    generator = build_generator(GeneratorConfig(ngf=32, dropout=False))
+    generator = build_generator(GeneratorConfig(ngf=ngf))
     initialise(generator, seed=0, std=0.2)
     generator.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     tiles = torch.rand(TILES, 3, 256, 256, generator=torch.Generator().manual_seed(0)) * 2 - 1
     expected = draw(generator, tiles, batch=4)
-    print(f"torch {torch.__version__}, {threads} threads, against batches of 4")
+    print(f"torch {torch.__version__}, {threads} threads, ngf {ngf}, against batches of 4")
     for batch in BATCHES:
         print(f"batch {batch}: {compared(draw(generator, tiles, batch=batch), expected)}")
 
@@ -54,4 +54,4 @@ def compared(found: Floats, expected: Floats) -> str:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else torch.get_num_threads())
+    main(int(sys.argv[1]), int(sys.argv[2]))

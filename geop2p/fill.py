@@ -71,5 +71,6 @@ def _doubled(values: Floats, *, axis: int) -> Floats:
     near, far = np.float32(0.75), np.float32(0.25)
     before = np.concatenate([moved[..., :1], moved[..., :-1]], axis=-1)
     after = np.concatenate([moved[..., 1:], moved[..., -1:]], axis=-1)
-    doubled = np.stack([near * moved + far * before, near * moved + far * after], axis=-1)
+    pairs = [near * moved + far * before, near * moved + far * after]
+    doubled: Floats = np.stack(pairs, axis=-1)
     return np.moveaxis(doubled.reshape(*moved.shape[:-1], -1), -1, axis)

@@ -66,7 +66,7 @@ def tracked_texts():
 
 
 def commands_in(page):
-    """Yield the words of every ``geop2p COMMAND ...`` in the indented and fenced blocks of a page."""
+    """Yield the words after ``geop2p`` in the indented and fenced blocks of a page."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     for line in re.findall(r"^(?: {4})?geop2p (\w[^\n#]*)", text, re.MULTILINE):
         yield shlex.split(line)

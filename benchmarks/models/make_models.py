@@ -31,7 +31,7 @@ COMMON_RECIPE = [
     *("--freeze-norm-epochs", "1", "--save-minutes", "5"),
 ]
 RECIPE = {
-    "streets": [*COMMON_RECIPE, "--epochs", "4", "--epochs-decay", "4"],
+    "streets": [*COMMON_RECIPE, "--epochs", "6", "--epochs-decay", "6"],
     "roads": [*COMMON_RECIPE, "--epochs", "4", "--epochs-decay", "5"],
 }
 
