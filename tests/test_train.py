@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import rasterio
 import torch
 from affine import Affine
+from click import Context
 from pair_files import TINY, write_pairs, write_side_by_side
 from PIL import Image
 
@@ -23,6 +25,7 @@ from geop2p.errors import (
 )
 from geop2p.model import load_model, read_card
 from geop2p.pipelines.train import train
+from geop2p.pipelines.training_options import RunOptions, Settings
 
 PALETTE = [
     {"index": 0, "name": "dark", "colour": "#282828"},
@@ -321,3 +324,14 @@ def test_a_gpu_trains_in_mixed_precision(tmp_path, pairs):
         pytest.skip("needs a CUDA device")
     report = train(pairs, tmp_path / "run", amp=True, **TINY | {"device": "cuda"})
     assert report.is_complete
+
+
+def test_the_commands_defaults_are_the_librarys():
+    from geop2p.cli.train import train as command
+
+    known = {entry.name: entry.default for kind in (Settings, RunOptions) for entry in fields(kind)}
+    shared = [option for option in command.params if option.name in known]
+    assert len(shared) > 25
+    assert {o.name: o.get_default(Context(command)) for o in shared} == {
+        o.name: known[o.name] for o in shared
+    }

@@ -1,0 +1,138 @@
+"""The options of a training: those that decide which weights come out, and those that do not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from geop2p.errors import OptionError
+from geop2p.progress import OnProgress, ignore_progress
+
+
+class TrainOptions(TypedDict, total=False):
+    """Keyword options of `geop2p.train`; `Settings` and `RunOptions` explain each."""
+
+    direction: str
+    arch: str
+    ngf: int
+    max_channels: int | None
+    norm: str
+    discriminator: str
+    ndf: int
+    n_layers: int
+    epochs: int
+    epochs_decay: int
+    batch_size: int
+    lr: float
+    lambda_l1: float
+    gan_mode: str
+    augment: str
+    load_size: int
+    crop_size: int
+    freeze_norm_epochs: int
+    seed: int
+    amp: bool
+    resume: str | Path
+    card: str | Path
+    palette: str | Path
+    name: str
+    gsd_m: float
+    device: str
+    workers: int
+    save_every: int
+    save_minutes: float
+    max_minutes: float
+    on_progress: OnProgress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The options that decide which weights come out; kept in checkpoints. Defaults: the paper's.
+
+    Parameters
+    ----------
+    direction : str
+        ``scene-to-map`` or ``map-to-scene``.
+    arch, ngf, max_channels, norm
+        The generator, as in `geop2p.networks.GeneratorConfig`.
+    discriminator, ndf, n_layers
+        The discriminator, as in `geop2p.networks.DiscriminatorConfig`.
+    epochs, epochs_decay, batch_size, lr, lambda_l1, gan_mode, augment, load_size, crop_size, \
+freeze_norm_epochs, seed, amp
+        As in `geop2p.training.TrainingConfig`.
+    """
+
+    direction: str = "scene-to-map"
+    arch: str = "unet_256"
+    ngf: int = 64
+    max_channels: int | None = None
+    norm: str = "batch"
+    discriminator: str = "patchgan"
+    ndf: int = 64
+    n_layers: int = 3
+    epochs: int = 100
+    epochs_decay: int = 100
+    batch_size: int = 1
+    lr: float = 2e-4
+    lambda_l1: float = 100.0
+    gan_mode: str = "vanilla"
+    augment: str = "paper"
+    load_size: int = 286
+    crop_size: int = 256
+    freeze_norm_epochs: int = 0
+    seed: int = 0
+    amp: bool = False
+
+
+EXTENDABLE = ("epochs", "epochs_decay", "freeze_norm_epochs")
+"""Settings that may differ when a run is resumed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The options that change no weight.
+
+    Parameters
+    ----------
+    resume : str, Path or None
+        Folder of a run to go on with.
+    card : str, Path or None
+        JSON file with the facts of the model card, see `geop2p.facts.read_facts`.
+    palette, name, gsd_m
+        Facts that go before those in ``card``: a palette file, a name, metres.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    workers : int or None
+        Threads that load pairs; None: none on a CPU, four for a GPU.
+    save_every : int, epochs
+        Between checkpoints, each with a grid of pictures.
+    save_minutes : float, minutes
+        Between checkpoints within epochs; 0: never.
+    max_minutes : float, minutes
+        After which the run stops and is finished as it is; 0: never.
+    """
+
+    resume: str | Path | None = None
+    card: str | Path | None = None
+    palette: str | Path | None = None
+    name: str | None = None
+    gsd_m: float | None = None
+    device: str = "auto"
+    workers: int | None = None
+    save_every: int = 10
+    save_minutes: float = 10.0
+    max_minutes: float = 0.0
+    on_progress: OnProgress = ignore_progress
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range.
+
+        Raises
+        ------
+        OptionError
+            For a negative number, or no epochs between checkpoints.
+        """
+        if self.save_every < 1 or min(self.save_minutes, self.max_minutes, self.workers or 0) < 0:
+            raise OptionError(
+                "--save-every must be 1 or more, "
+                "--save-minutes, --max-minutes and --workers 0 or more"
+            )
