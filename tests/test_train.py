@@ -330,8 +330,7 @@ def test_the_commands_defaults_are_the_librarys():
     from geop2p.cli.train import train as command
 
     known = {entry.name: entry.default for kind in (Settings, RunOptions) for entry in fields(kind)}
-    shared = [option for option in command.params if option.name in known]
-    assert len(shared) > 25
-    assert {o.name: o.get_default(Context(command)) for o in shared} == {
-        o.name: known[o.name] for o in shared
-    }
+    given = {o.name: o for o in command.params if known.get(o.name) is not None}
+    assert len(given) > 20
+    for name, option in given.items():
+        assert option.get_default(Context(command)) == known[name], name
