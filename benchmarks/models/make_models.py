@@ -32,7 +32,7 @@ COMMON_RECIPE = [
 ]
 RECIPE = {
     "streets": [*COMMON_RECIPE, "--epochs", "6", "--epochs-decay", "6"],
-    "roads": [*COMMON_RECIPE, "--epochs", "4", "--epochs-decay", "5"],
+    "roads": [*COMMON_RECIPE, "--epochs", "4", "--epochs-decay", "6"],
 }
 
 
