@@ -190,6 +190,9 @@ def choose_model(request: Request) -> ChosenModel:
 def choose_bands(request: Request, spec: SceneSpec, card: ModelCard | None) -> tuple[int, ...]:
     """Return the bands to read, from 1, in the order of the generator's channels.
 
+    Where none are asked for and there are more than the model takes, those are chosen that the file
+    calls as the card does, e.g. red, green and blue.
+
     Raises
     ------
     OptionError
@@ -199,6 +202,8 @@ def choose_bands(request: Request, spec: SceneSpec, card: ModelCard | None) -> t
     if card is None or len(bands) == card.generator.in_bands:
         return bands
     wanted = card.generator.in_bands
+    if request.bidx is None and set(card.scene_bands) <= set(spec.colours):
+        return tuple(spec.bands[spec.colours.index(name)] for name in card.scene_bands)
     if request.bidx is None and len(bands) > wanted:
         message = f"has {len(bands)} bands"
     else:

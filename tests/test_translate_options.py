@@ -5,10 +5,13 @@ import logging
 import numpy as np
 import pytest
 import torch
-from scenes import identity, landscape, noise, random_model, read_raster, write_scene
+from rasterio.enums import ColorInterp
+from scenes import identity, landscape, noise, open_raster, random_model, read_raster, write_scene
 
 import geop2p
 from geop2p.errors import ModelError, OptionError, SceneError
+from geop2p.model import ModelCard, save_model
+from geop2p.networks import GeneratorConfig, build_generator
 from geop2p.pipelines.planning import Request
 
 
@@ -34,6 +37,18 @@ def test_a_model_names_the_bands_that_it_wants(tmp_path, model):
     scene = write_scene(tmp_path / "scene.tif", noise(5, 40, 50))
     with pytest.raises(OptionError, match=r"has 5 bands, the model random takes 3.*--bidx 1,2,3"):
         geop2p.translate(scene, tmp_path / "map.tif", model=model)
+
+
+def test_red_green_and_blue_are_found_among_more_bands(tmp_path):
+    rgb = ModelCard(name="rgb", generator=GeneratorConfig(arch="unet_128", ngf=2))
+    save_model(tmp_path / "rgb.safetensors", build_generator(rgb.generator), rgb)
+    scene = write_scene(tmp_path / "scene.tif", noise(5, 40, 50), photometric="MINISBLACK")
+    with open_raster(scene, "r+") as dataset:
+        names = ("undefined", "blue", "undefined", "red", "green")
+        dataset.colorinterp = [ColorInterp[name] for name in names]
+    geop2p.translate(scene, tmp_path / "map.tif", model=tmp_path / "rgb.safetensors")
+    with open_raster(tmp_path / "map.tif") as dataset:
+        assert dataset.tags()["GEOP2P_BANDS"] == "4,5,2"
 
 
 def test_one_band_can_feed_three(tmp_path, model):

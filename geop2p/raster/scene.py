@@ -56,6 +56,8 @@ class SceneSpec:
         Size.
     bands : tuple of int
         The bands that are read, counted from 1, in the order of the channels.
+    colours : tuple of str
+        What each of them shows by the file's colour interpretation, e.g. ``red``, ``undefined``.
     dtype : str
         numpy name of the type of the bands that are read.
     crs : rasterio.crs.CRS or None
@@ -79,6 +81,7 @@ class SceneSpec:
     height: int
     width: int
     bands: tuple[int, ...]
+    colours: tuple[str, ...]
     dtype: str
     crs: Any
     transform: Affine
@@ -301,6 +304,7 @@ def _spec(dataset: Any, source: SceneSource) -> SceneSpec:
         height=dataset.height,
         width=dataset.width,
         bands=bands,
+        colours=tuple(dataset.colorinterp[band - 1].name for band in bands),
         dtype=_common_dtype(dataset, source.path, bands),
         crs=dataset.crs,
         transform=dataset.transform,
