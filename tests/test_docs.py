@@ -6,11 +6,12 @@ import re
 import runpy
 import shlex
 import subprocess
+import tomllib
 from dataclasses import fields
 
 import click
 import pytest
-from architecture import ROOT
+from architecture import FOLDERS, ROOT
 from scenes import noise, random_model, write_scene
 
 from geop2p.augmentation import AUGMENTATIONS
@@ -19,8 +20,8 @@ from geop2p.cli.main import COMMANDS, geop2p
 from geop2p.errors import Geop2pError
 from geop2p.generator import PRECISIONS
 from geop2p.losses import GAN_LOSSES
-from geop2p.model import DEFAULT_MODEL
-from geop2p.networks import DISCRIMINATORS, GENERATORS, NORMS
+from geop2p.model import DEFAULT_MODEL, ModelCard
+from geop2p.networks import DISCRIMINATORS, GENERATORS, NORMS, GeneratorConfig
 from geop2p.pairs import DIRECTIONS
 from geop2p.pipelines.pair_folder import LAYOUTS
 from geop2p.raster.mapfile import FORMATS
@@ -66,10 +67,11 @@ def tracked_texts():
 
 
 def commands_in(page):
-    """Yield the words after ``geop2p`` in the indented and fenced blocks of a page."""
+    """Yield the words after ``geop2p`` in the indented blocks of a page."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-    for line in re.findall(r"^(?: {4})?geop2p (\w[^\n#]*)", text, re.MULTILINE):
-        yield shlex.split(line)
+    for line in re.findall(r"^ {4}geop2p ([^\n#]*)", text, re.MULTILINE):
+        if "[OPTIONS]" not in line:
+            yield shlex.split(line)
 
 
 def test_the_page_of_the_command_line_is_what_make_docs_writes():
@@ -99,8 +101,7 @@ def test_the_default_model_is_the_librarys():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_in_a_page_is_one_that_geop2p_takes(page):
     for name, *words in commands_in(page):
-        if name != "COMMAND":
-            command_of(name).make_context(name, words, resilient_parsing=False)
+        assert command_of(name).make_context(name, words)
         samples = [word for word in words if word.startswith("sample_tiles/")]
         assert all((ROOT / sample).exists() for sample in samples), words
 
@@ -156,9 +157,24 @@ def test_no_tracked_text_names_a_machines_path_or_a_registry():
 
 
 def test_the_card_in_the_documents_is_complete():
-    from geop2p.model import ModelCard
-    from geop2p.networks import GeneratorConfig
-
     page = (ROOT / "docs" / "model-format.md").read_text(encoding="utf-8")
     for entry in (*fields(ModelCard), *fields(GeneratorConfig)):
         assert f"`{entry.name}`" in page
+
+
+def test_every_module_is_in_the_tree_of_the_architecture():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    tree = page.partition("## The tree")[2].partition("**Imports**")[0]
+    paths = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+    names = {path.name for path in paths if path.name != "__init__.py"}
+    assert names == set(re.findall(r"\b(\w+\.py)\b", tree)) - {"__init__.py"}
+
+
+def test_every_dependency_has_its_reason():
+    page = (ROOT / "docs" / "decisions" / "0005-dependencies.md").read_text(encoding="utf-8")
+    table = page.partition("**Not taken.**")[0]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {re.match(r"[\w-]+", entry).group() for entry in listed}
+    rows = re.findall(r"^\| ([\w, -]+) \|", table, re.MULTILINE)
+    assert names == set(", ".join(rows).split(", ")) - {"needed to run", "needed to develop"}

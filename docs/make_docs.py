@@ -1,0 +1,180 @@
+"""Write ``docs/command-line.md`` from the commands' own help and reports, so that neither drifts.
+
+python docs/make_docs.py
+"""  # noqa: INP001  a script beside the documents, in no package
+
+import re
+from importlib import import_module
+from inspect import cleandoc
+from pathlib import Path
+
+import click
+
+from geop2p.cli.main import COMMANDS, geop2p
+from geop2p.writing import write_atomically
+
+TARGET = Path(__file__).with_name("command-line.md")
+
+INTRODUCTION = """\
+# The command line
+
+This page is written by `make docs` from the commands' own help; a test compares the two.
+
+    geop2p COMMAND [OPTIONS] ...
+
+`python -m geop2p` is the same. `geop2p --help` and `geop2p COMMAND --help` print what stands here.
+
+Results go to stdout, everything else to stderr: a progress bar on a terminal, otherwise a line for
+each tenth of the work, nothing with `--quiet`; warnings and errors always. With `--json` the result
+is one JSON object on one line. An error is one line, `geop2p: error: FILE: what was found (what to
+do)`; with `--debug` it is a traceback, and the exit status is 1 whatever the error.
+"""
+
+EXIT_STATUSES = {
+    "0": "done",
+    "1": "any other error that has a plain explanation; with a traceback: a bug",
+    "2": "usage: options that are unknown, contradict each other or do not fit the data",
+    "3": "input: a raster, vector, table or folder of pairs that cannot be used",
+    "4": "a model or a checkpoint that cannot be used",
+    "5": "an output that exists or cannot be written",
+    "6": "reserved: disk full",
+    "7": "reserved: out of memory",
+    "8": "reserved: cluster",
+    "9": "reserved: verification",
+    "99": "reserved: nothing to do",
+    "130": "interrupted (SIGINT, Ctrl-C)",
+    "143": "terminated (SIGTERM)",
+}
+
+REPORTS = {
+    "translate": ("geop2p.pipelines.translate", "TranslateReport"),
+    "train": ("geop2p.pipelines.train", "TrainReport"),
+    "prepare": ("geop2p.pipelines.prepare", "PrepareReport"),
+}
+"""Command to the dataclass whose fields are the keys of its JSON object."""
+
+JSON_TYPES = {
+    "str": "text",
+    "Path": "text",
+    "tuple of str": "list of texts",
+    "int": "whole number",
+    "float": "number",
+    "bool": "true or false",
+    "dict": "object",
+    "dict of str to int": "object",
+}
+"""A type slot of a report's docstring: what JSON calls it."""
+
+RASTER_KEYS = {
+    "file": "as it was given",
+    "kind": "`raster`",
+    "driver": "GDAL's name of the format",
+    "height": "pixels",
+    "width": "pixels",
+    "bands": "number of bands",
+    "dtypes": "the bands' types",
+    "colours": "the bands' colour interpretations",
+    "crs": "coordinate reference system, or null",
+    "bounds": "left, bottom, right, top in its units, or null",
+    "pixel_size": "width and height of a pixel in its units, or null",
+    "gcps": "number of ground control points",
+    "has_rpcs": "whether there are rational polynomial coefficients",
+    "nodata": "the nodata value as text, or null",
+    "mask": "GDAL's mask flags: `all_valid`, `nodata`, `per_dataset`, `alpha`",
+    "blocks": "height and width of the blocks",
+    "compression": "the codec",
+    "overviews": "their factors",
+    "is_read_in_order": "whether windows cannot be decoded by themselves, so that rows are read in "
+    "order and once",
+    "tags": "the file's metadata; a map's provenance is in `GEOP2P_...`",
+}
+MODEL_KEYS = {
+    "file": "as it was given",
+    "kind": "`model`",
+    "sha256": "of the file",
+    "field": "what a pixel of the map depends on: `whole tile`, or a radius in pixels",
+    "...": "every entry of the model card, see [model-format.md](model-format.md)",
+}
+MODELS_KEYS = {
+    "path": "the file",
+    "mib": "its size in MiB",
+    "description": "from the card",
+    "gsd_m": "ground sample distance in metres, from the card",
+    "licence": "from the card",
+    "is_default": "whether `geop2p translate` uses it when no model is named",
+}
+KEYS = {
+    "info": {"a raster": RASTER_KEYS, "a model": MODEL_KEYS},
+    "models": {"each model, under its name": MODELS_KEYS},
+}
+
+
+def command_line() -> str:
+    """Return the page about the commands."""
+    context = click.Context(geop2p, info_name="geop2p", **geop2p.context_settings)
+    parts = [INTRODUCTION, "## Exit statuses\n", _table(("status", "meaning"), EXIT_STATUSES)]
+    parts += [_command(name, context) for name in COMMANDS]
+    return "\n".join(parts)
+
+
+def _command(name: str, parent: click.Context) -> str:
+    command = geop2p.get_command(parent, name)
+    if command is None:
+        raise LookupError(f"{name} is listed and not found")
+    context = click.Context(command, parent=parent, info_name=name, max_content_width=100)
+    usage = command.get_usage(context).removeprefix("Usage: ")
+    options = [
+        option.get_help_record(context)
+        for option in command.get_params(context)
+        if isinstance(option, click.Option)
+    ]
+    rows = {f"`{record[0]}`": record[1] for record in options if record is not None}
+    parts = [f"## geop2p {name}\n", f"    {usage}\n", f"{cleandoc(command.help or '')}\n"]
+    parts += [_table(("option", "meaning"), rows), f"{_example(command)}\n", *_keys(name)]
+    return "\n".join(parts)
+
+
+def _example(command: click.Command) -> str:
+    return "Example:\n\n    " + (command.epilog or "").removeprefix("Example: ")
+
+
+def _keys(name: str) -> list[str]:
+    """Return a table of the keys of the command's JSON object, or several."""
+    if name in REPORTS:
+        module, report = REPORTS[name]
+        documented = fields_of(getattr(import_module(module), report))
+        return ["Keys of the JSON object:\n", _table(("key", "meaning"), _as_code(documented))]
+    parts = []
+    for what, keys in KEYS[name].items():
+        parts += [f"Keys of the JSON object for {what}:\n"]
+        parts += [_table(("key", "meaning"), _as_code(keys))]
+    return parts
+
+
+def fields_of(report: type) -> dict[str, str]:
+    """Return the fields of a dataclass with what its docstring says of each."""
+    section = cleandoc(report.__doc__ or "").partition("Parameters\n----------\n")[2]
+    documented: dict[str, str] = {}
+    for entry in re.split(r"\n(?=\S)", section.strip()):
+        head, _, text = entry.partition("\n")
+        names, _, kind = head.partition(" : ")
+        kind = JSON_TYPES.get(kind, kind)
+        meaning = " ".join(text.split())
+        for name in names.split(", "):
+            documented[name] = f"{kind}. {meaning}" if meaning else kind
+    return documented
+
+
+def _as_code(rows: dict[str, str]) -> dict[str, str]:
+    return {f"`{name}`": meaning for name, meaning in rows.items()}
+
+
+def _table(heads: tuple[str, str], rows: dict[str, str]) -> str:
+    lines = [f"| {heads[0]} | {heads[1]} |", "|---|---|"]
+    cells = ((left.replace("|", "\\|"), right.replace("|", "\\|")) for left, right in rows.items())
+    lines += [f"| {left} | {right.replace('``', '`')} |" for left, right in cells]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    write_atomically(TARGET, command_line().encode())
