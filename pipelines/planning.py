@@ -93,8 +93,10 @@ class Request:
 
     def source(self, bands: tuple[int, ...] | None) -> SceneSource:
         """Return how the scene is to be read."""
+        value = self.src_nodata
+        nodata = float(value) if isinstance(value, int) else value
         return SceneSource(
-            path=self.scene, bands=bands, src_nodata=self.src_nodata, mask_rule=self.mask_rule
+            path=self.scene, bands=bands, src_nodata=nodata, mask_rule=self.mask_rule
         )
 
 

@@ -110,11 +110,12 @@ def test_several_percentiles_are_refused(tmp_path):
         same(scene, tmp_path / "map.tif", stretch=["1-99%", "0,5"])
 
 
-def test_source_nodata_masks_the_map(tmp_path):
+@pytest.mark.parametrize("value", [7, 7.0])
+def test_source_nodata_masks_the_map(tmp_path, value):
     pixels = np.full((1, 30, 30), 9, np.uint8)
     pixels[0, :10] = 7
     scene = write_scene(tmp_path / "scene.tif", pixels)
-    report, _ = same(scene, tmp_path / "map.tif", src_nodata=7.0)
+    report, _ = same(scene, tmp_path / "map.tif", src_nodata=value)
     assert report.pixels_invalid == 300
     assert np.array_equal(read_raster(tmp_path / "map.tif")[1], pixels[0] != 7)
 
