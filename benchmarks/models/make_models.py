@@ -31,8 +31,8 @@ COMMON_RECIPE = [
     *("--freeze-norm-epochs", "1", "--save-minutes", "5"),
 ]
 RECIPE = {
-    "streets": [*COMMON_RECIPE, "--epochs", "6", "--epochs-decay", "6"],
-    "roads": [*COMMON_RECIPE, "--epochs", "4", "--epochs-decay", "6"],
+    "streets": [*COMMON_RECIPE, "--epochs", "6", "--epochs-decay", "4"],
+    "roads": [*COMMON_RECIPE, "--epochs", "3", "--epochs-decay", "5"],
 }
 
 
