@@ -53,13 +53,15 @@ def _as_text(facts: dict[str, Any], *, indent: str = "") -> str:
     lines = []
     for key, value in facts.items():
         name = key.replace("_", " ") if key.islower() else key
+        if value in (None, "", [], {}):
+            continue
         if isinstance(value, dict):
             lines += [f"{indent}{name}:", _as_text(value, indent=indent + "  ")]
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             lines.append(f"{indent}{name}:")
             rows = [", ".join(f"{k} {v}" for k, v in row.items()) for row in value]
             lines += [f"{indent}  {row}" for row in rows]
-        elif value not in (None, "", [], {}):
+        else:
             shown = ", ".join(map(str, value)) if isinstance(value, list) else value
             lines.append(f"{indent}{name}: {shown}")
-    return "\n".join(line for line in lines if line)
+    return "\n".join(lines)

@@ -6,7 +6,8 @@ last, short group is padded, so that every tile is computed by the same kernels.
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -161,6 +162,19 @@ class ReadyGenerator:
             features = self._function.body(x)
         picture: Tensor = self._function.head(features.float())
         return picture
+
+
+@contextmanager
+def torch_left_alone() -> Iterator[None]:
+    """Give torch's thread count and switches back as they were."""
+    threads = torch.get_num_threads()
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    switches = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = switches
 
 
 def use_exact_kernels() -> None:

@@ -10,6 +10,7 @@ import dask
 from distributed import Client, Nanny, Scheduler, SpecCluster, Worker
 
 from geop2p.errors import OptionError
+from geop2p.generator import torch_left_alone
 from geop2p.pipelines.lanes import LanePlugin, LaneSpec, close_lane, open_lane
 
 READERS = 2
@@ -79,7 +80,7 @@ def hired(
             with _local(workers) as client, _plugged(client, key, spec):
                 yield Crew(client=client, slots=workers * READERS)
         else:
-            with _local(0) as client, _opened(key, spec):
+            with torch_left_alone(), _local(0) as client, _opened(key, spec):
                 yield Crew(client=client, slots=READERS)
 
 

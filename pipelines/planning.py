@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from geop2p.blend import BLENDS
-from geop2p.errors import OptionError, OutputError
+from geop2p.errors import OptionError, OutputError, SceneError
 from geop2p.generator import PRECISIONS, Engine, TileFunction, choose_engine
 from geop2p.grid import Strip, TileGrid
 from geop2p.model import DEFAULT_MODEL, ModelCard, find_model, load_model
@@ -148,27 +148,39 @@ class ChosenModel:
 
 
 def check_paths(request: Request) -> MapFormat:
-    """Refuse an output that must not be written; return its format.
+    """Refuse outputs that must not be written; return the map's format.
 
     Raises
     ------
     OutputError
-        When the output is the scene, exists without ``overwrite``, or its folder is missing or not
-        writable.
+        When map or preview is the scene, exists without ``overwrite``, or its folder is missing or
+        not writable.
     OptionError
         When its name or a creation option fits no map.
     """
-    out, folder = request.out, request.out.parent
-    if out.exists() and Path(request.scene).exists() and out.samefile(request.scene):
-        raise OutputError(f"{out}: is the scene itself (choose another --out)")
-    if out.exists() and not request.overwrite:
-        raise OutputError(f"{out}: exists (choose another --out, or --overwrite)")
-    if out.is_dir():
-        raise OutputError(f"{out}: is a folder (give a file)")
+    map_format = choose_format(request.out, driver=request.format, options=request.creation_options)
+    _check_output(request.out, request)
+    if request.preview is not None:
+        preview = Path(request.preview)
+        if preview.suffix.lower() != ".png":
+            raise OptionError(f"{preview}: a preview is a PNG (name it .png)")
+        if preview.absolute() == request.out.absolute():
+            raise OutputError(f"{preview}: is the map itself (choose another --preview)")
+        _check_output(preview, request)
+    return map_format
+
+
+def _check_output(path: Path, request: Request) -> None:
+    folder = path.parent
+    if path.exists() and Path(request.scene).exists() and path.samefile(request.scene):
+        raise OutputError(f"{path}: is the scene itself (choose another name)")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder (give a file)")
+    if path.exists() and not request.overwrite:
+        raise OutputError(f"{path}: exists (choose another name, or --overwrite)")
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         state = "is not writable" if folder.is_dir() else "does not exist"
-        raise OutputError(f"{out}: the folder {folder} {state} (create it or choose another)")
-    return choose_format(out, driver=request.format, options=request.creation_options)
+        raise OutputError(f"{path}: the folder {folder} {state} (create it or choose another)")
 
 
 def choose_model(request: Request) -> ChosenModel:
@@ -198,7 +210,9 @@ def choose_bands(request: Request, spec: SceneSpec, card: ModelCard | None) -> t
     Raises
     ------
     OptionError
-        When their number is not the model's.
+        When the number of bands that were asked for is not the model's.
+    SceneError
+        When none were asked for, and the scene's do not fit.
     """
     bands = tuple(request.bidx) if request.bidx else spec.bands
     if card is None or len(bands) == card.generator.in_bands:
@@ -206,13 +220,11 @@ def choose_bands(request: Request, spec: SceneSpec, card: ModelCard | None) -> t
     wanted = card.generator.in_bands
     if request.bidx is None and set(card.scene_bands) <= set(spec.colours):
         return tuple(spec.bands[spec.colours.index(name)] for name in card.scene_bands)
-    if request.bidx is None and len(bands) > wanted:
-        message = f"has {len(bands)} bands"
-    else:
-        message = f"gives {len(bands)} band{'s' * (len(bands) != 1)}"
+    found = f"{len(bands)} band{'s' * (len(bands) != 1)}"
     example = ",".join(str(min(i + 1, len(spec.bands))) for i in range(wanted))
-    raise OptionError(
-        f"{spec.path}: {message}, the model {card.name} takes {wanted} "
+    error = SceneError if request.bidx is None else OptionError
+    raise error(
+        f"{spec.path}: {found}, the model {card.name} takes {wanted} "
         f"({', '.join(card.scene_bands)}) (choose with --bidx, e.g. --bidx {example})"
     )
 

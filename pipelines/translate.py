@@ -19,7 +19,7 @@ from typing import Any, TypedDict, Unpack
 
 from distributed import Future, as_completed
 
-from geop2p.errors import OutputError
+from geop2p.errors import ModelError, OptionError, OutputError, SceneError
 from geop2p.generator import TileFunction
 from geop2p.grid import Strip
 from geop2p.parts import PartStore
@@ -210,11 +210,11 @@ def translate(
 def _can_go_on(plan: Plan, exc: BaseException) -> bool:
     """Return whether the same command could go on from the parts that are finished.
 
-    It could after an interruption, or once there is more disk; not where input or model cannot
-    work, and not with a bare function, which nothing tells from another.
+    It could after an interruption, a lost worker, or once there is more disk or memory; not where
+    scene or model cannot work, and not with a bare function, which nothing tells from another.
     """
-    is_interruption = not isinstance(exc, Exception)
-    return plan.card is not None and (is_interruption or isinstance(exc, OutputError))
+    is_hopeless = isinstance(exc, SceneError | ModelError | OptionError)
+    return plan.card is not None and not is_hopeless
 
 
 def _plan(request: Request) -> Plan:

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import logging
 import os
 
 import pytest
@@ -28,6 +29,8 @@ def run_cli():
                 cli_main.main()
         finally:
             sys.argv = argv
+            logger = logging.getLogger("geop2p")
+            logger.handlers, logger.propagate = [], True
         return ended.value.code, out.getvalue(), err.getvalue()
 
     return run

@@ -137,6 +137,34 @@ def test_plain_pictures_work_the_same_way(tmp_path, suffix, tolerance):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.png", out.name]
 
 
+def test_a_preview_is_judged_as_the_map_is(tmp_path):
+    pixels = landscape(3, 60, 70)
+    photo = tmp_path / "photo.png"
+    write_scene(photo, pixels, driver="PNG", crs=None, transform=None)
+    before = photo.read_bytes()
+    (tmp_path / "old.png").write_bytes(b"precious")
+    for preview, finding in (
+        ("photo.png", "is the scene itself"),
+        ("map.png", "is the map itself"),
+        ("old.png", "exists"),
+        ("no/preview.png", "does not exist"),
+    ):
+        with pytest.raises(OutputError, match=finding):
+            translated(photo, tmp_path / "map.png", preview=tmp_path / preview)
+    with pytest.raises(OptionError, match="a preview is a PNG"):
+        translated(photo, tmp_path / "map.png", preview=tmp_path / "preview.tif")
+    assert photo.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old.png", "photo.png"]
+
+
+def test_what_a_picture_cannot_hold_is_told(tmp_path, caplog):
+    valid = np.arange(60)[:, np.newaxis] + np.zeros(70) > 20
+    scene = write_scene(tmp_path / "scene.tif", landscape(3, 60, 70), valid=valid)
+    translated(scene, tmp_path / "map.jpg")
+    told = [record.getMessage() for record in caplog.records if "map.jpg" in record.getMessage()]
+    assert ["keeps no georeference" in told[0], "keeps no mask" in told[1]] == [True, True]
+
+
 def test_a_masked_picture_is_transparent(tmp_path):
     pixels = landscape(4, 100, 120)
     pixels[3] = 255

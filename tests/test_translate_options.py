@@ -35,7 +35,7 @@ def test_bands_are_translated_in_the_order_asked_for(tmp_path):
 
 def test_a_model_names_the_bands_that_it_wants(tmp_path, model):
     scene = write_scene(tmp_path / "scene.tif", noise(5, 40, 50))
-    with pytest.raises(OptionError, match=r"has 5 bands, the model random takes 3.*--bidx 1,2,3"):
+    with pytest.raises(SceneError, match=r"5 bands, the model random takes 3.*--bidx 1,2,3"):
         geop2p.translate(scene, tmp_path / "map.tif", model=model)
 
 
@@ -51,9 +51,22 @@ def test_red_green_and_blue_are_found_among_more_bands(tmp_path):
         assert dataset.tags()["GEOP2P_BANDS"] == "4,5,2"
 
 
+def test_a_wrong_number_of_bands_asked_for_is_the_options_fault(tmp_path, model):
+    scene = write_scene(tmp_path / "scene.tif", noise(5, 40, 50))
+    with pytest.raises(OptionError, match="2 bands, the model random takes 3"):
+        geop2p.translate(scene, tmp_path / "map.tif", model=model, bidx=(1, 2))
+
+
+def test_torch_is_left_as_it_was(tmp_path):
+    scene = write_scene(tmp_path / "scene.tif", noise(3, 40, 50))
+    before = (torch.get_num_threads(), torch.backends.cudnn.deterministic)
+    same(scene, tmp_path / "map.tif", threads=before[0] + 1)
+    assert (torch.get_num_threads(), torch.backends.cudnn.deterministic) == before
+
+
 def test_one_band_can_feed_three(tmp_path, model):
     scene = write_scene(tmp_path / "scene.tif", noise(1, 40, 50))
-    with pytest.raises(OptionError, match=r"gives 1 band, .*--bidx 1,1,1"):
+    with pytest.raises(SceneError, match=r"1 band, .*--bidx 1,1,1"):
         geop2p.translate(scene, tmp_path / "map.tif", model=model)
     report = geop2p.translate(scene, tmp_path / "map.tif", model=model, bidx=(1, 1, 1))
     assert report.bands == 3

@@ -7,7 +7,7 @@ the wanted format, and the result counts only once every block of it was read ba
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -339,8 +339,11 @@ def _check_picture(target: Path, spec: MapSpec, map_format: MapFormat) -> None:
             f"{target}: a {map_format.driver} cannot hold {spec.count} bands of {spec.dtype} "
             "(write a .tif)"
         )
-    if spec.crs or spec.gcps[0] or spec.rpcs:
+    located = (spec.crs, spec.gcps[0], spec.rpcs, spec.transform != Affine.identity())
+    if any(located):
         logger.warning("%s: a picture keeps no georeference (write a .tif to keep it)", target)
+    if spec.is_masked and map_format.driver == "JPEG":
+        logger.warning("%s: a JPEG keeps no mask, what is masked is black (write a .png)", target)
 
 
 def _compare_header(
@@ -357,21 +360,26 @@ def _compare_header(
             "bands": dataset.count,
             "nodata": repr(dataset.nodata),
             "crs": dataset.gcps[1] if spec.gcps[0] else dataset.crs,
-            "gcps": len(dataset.gcps[0]),
+            "gcps": _points(dataset.gcps[0]),
             "transform": Affine.identity() if spec.gcps[0] else dataset.transform,
-            "rpcs": dataset.rpcs is not None,
+            "rpcs": dataset.rpcs,
         }
         expected |= {
             "bands": spec.count,
             "nodata": repr(None if spec.nodata is None else float(spec.nodata)),
             "crs": spec.gcps[1] if spec.gcps[0] else spec.crs,
-            "gcps": len(spec.gcps[0]),
+            "gcps": _points(spec.gcps[0]),
             "transform": Affine.identity() if spec.gcps[0] else spec.transform,
-            "rpcs": spec.rpcs is not None,
+            "rpcs": spec.rpcs,
         }
     for key, value in expected.items():
         if found[key] != value:
             raise OutputError(f"{path}: reads back with {key} {found[key]} instead of {value}")
+
+
+def _points(gcps: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Return ground control points as values that can be compared."""
+    return [(point.row, point.col, point.x, point.y, point.z or 0.0) for point in gcps]
 
 
 def _compare_rows(
