@@ -1,5 +1,7 @@
 """The laws of translation: nothing but scene, model and options changes a map's bytes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,20 @@ from scenes import identity, landscape, noise, open_raster, random_model, read_r
 
 import geop2p
 from geop2p.blend import BLENDS
+from geop2p.grid import Tile, TileGrid
 from geop2p.model import Scaling
-from geop2p.pipelines.planning import Request, choose_strips
+from geop2p.parts import PartStore
+from geop2p.pipelines.assembly import map_rows
+from geop2p.pipelines.lanes import close_lane, open_lane
+from geop2p.pipelines.planning import (
+    Request,
+    check_paths,
+    choose_model,
+    choose_strips,
+    make_plan,
+)
+from geop2p.pipelines.strips import translate_strip
+from geop2p.raster.scene import open_source
 
 SIZES = [(1, 1), (1, 300), (255, 257), (256, 256), (700, 900), (1000, 513)]
 
@@ -85,12 +99,46 @@ def test_the_map_is_the_same_whatever_strips_batches_and_order(tmp_path, wedge, 
     assert len({report.sha256 for report in reports}) == 1
 
 
-def test_worker_processes_make_the_same_map_as_threads(tmp_path, wedge, model):
-    one = geop2p.translate(wedge, tmp_path / "1.tif", model=model, threads=1)
-    two = geop2p.translate(
-        wedge, tmp_path / "2.tif", model=model, threads=1, workers=2, strip_rows=1
-    )
+@pytest.mark.parametrize("threads", [1, 2])
+def test_worker_processes_make_the_same_map_as_threads(tmp_path, wedge, model, threads):
+    options = {"model": model, "threads": threads}
+    one = geop2p.translate(wedge, tmp_path / "1.tif", **options)
+    two = geop2p.translate(wedge, tmp_path / "2.tif", workers=2, strip_rows=1, **options)
     assert one.sha256 == two.sha256
+
+
+class ShuffledGrid(TileGrid):
+    """A lattice that names the tiles of a row in any order."""
+
+    def tiles(self, strip):
+        """Yield the tiles row by row, shuffled within each."""
+        random = np.random.default_rng(strip.first)
+        for row in range(strip.first, strip.last):
+            for col in random.permutation(self.tile_cols):
+                yield Tile(row=row, col=int(col))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_map_is_the_same_in_whatever_order_tiles_and_strips_are_made(
+    tmp_path, wedge, model, threads
+):
+    geop2p.translate(wedge, tmp_path / "map.tif", model=model, threads=threads)
+    request = Request(scene=str(wedge), out=tmp_path / "x.tif", model=model, threads=threads)
+    chosen = choose_model(request)
+    with open_source(request.source((1, 2, 3))) as scene:
+        plan = make_plan(request, scene, chosen=chosen, map_format=check_paths(request))
+    grid = ShuffledGrid(height=700, width=900)
+    job, strips = replace(plan.job, grid=grid), grid.strips(1)
+    store = PartStore.beside(tmp_path / "x.tif", {})
+    open_lane(job.lane, plan.lane)
+    try:
+        for strip in reversed(strips):
+            store.save(translate_strip(job, strip))
+    finally:
+        close_lane(job.lane)
+    rows = list(map_rows(store, strips, values=job.values, bands=3, rows=512))
+    drawn = np.concatenate([pixels for pixels, _ in rows], axis=1)
+    assert np.array_equal(drawn, read_raster(tmp_path / "map.tif")[0])
 
 
 @pytest.mark.parametrize("blend", sorted(BLENDS))
@@ -209,8 +257,6 @@ def test_progress_counts_all_tiles(tmp_path, wedge, model):
 
 
 def test_strips_hold_enough_tiles_for_full_batches(wedge):
-    from geop2p.grid import TileGrid
-
     request = Request(scene=str(wedge), out=wedge.with_name("map.tif"))
     wide = TileGrid(height=5000, width=20_000)
     narrow = TileGrid(height=5000, width=900)
