@@ -60,6 +60,8 @@ def geop2p() -> None:
 
 def main() -> None:
     """Run the command line; always ends in `sys.exit`."""
+    # threads that wait without spinning leave cores to those that work; read when torch is loaded
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
         geop2p.main(standalone_mode=False)

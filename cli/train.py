@@ -1,6 +1,5 @@
 """``geop2p train``: a generator from pairs."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from geop2p.cli.options import device_option
 from geop2p.cli.output import Output, output_options
 
 if TYPE_CHECKING:
@@ -29,12 +29,7 @@ RUN_OPTIONS = (
         show_default=True,
         help="What is generated from what.",
     ),
-    click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        help="auto, cpu, cuda or cuda:N; auto takes a GPU where there is one.",
-    ),
+    device_option,
     click.option(
         "--workers",
         type=click.IntRange(0),
@@ -234,7 +229,6 @@ def train(ctx: click.Context, /, output: Output, **options: Any) -> None:  # noq
     The defaults are the recipe of the pix2pix paper. A run that was stopped goes on with --resume
     RUN, where --epochs and --epochs-decay may also be raised.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is first imported
     from geop2p.pipelines.train import train as train_generator
 
     given = {name: value for name, value in options.items() if _is_given(ctx, name)}

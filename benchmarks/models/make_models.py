@@ -8,7 +8,6 @@ pairs and the runs, each with its ``model.safetensors``. Which scenes train and 
 """
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,8 +65,7 @@ def train(name: str, *, pairs: Path, run: Path) -> None:
 
 def _run(*words: str | Path) -> None:
     command = [sys.executable, "-m", "geop2p", *map(str, words)]
-    # threads that wait without spinning leave the other cores to those that work
-    subprocess.run(command, check=True, env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"})
+    subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":
