@@ -1,19 +1,44 @@
-"""Write ``docs/command-line.md`` from the commands' own help and reports, so that neither drifts.
+"""Write what the documents take from the program itself, so that neither drifts.
 
-python docs/make_docs.py
+    python docs/make_docs.py
+
+``docs/command-line.md`` comes from the commands' own help and reports. Tables of scores, in the
+README and in ``docs/models.md``, come from the cards of the bundled models and from
+``benchmarks/results``; they stand between ``<!-- scores:SOURCE -->`` and ``<!-- end -->``.
 """  # noqa: INP001  a script beside the documents, in no package
 
+import json
 import re
 from importlib import import_module
 from inspect import cleandoc
 from pathlib import Path
+from typing import Any
 
 import click
 
 from geop2p.cli.main import COMMANDS, geop2p
+from geop2p.model import bundled_models, read_card
 from geop2p.writing import write_atomically
 
-TARGET = Path(__file__).with_name("command-line.md")
+ROOT = Path(__file__).parents[1]
+TARGET = ROOT / "docs/command-line.md"
+SCORED_PAGES = (ROOT / "README.md", ROOT / "docs/models.md")
+RESULTS = ROOT / "benchmarks/results"
+
+SCORE_ROWS = {
+    "running": "evaluation: kept statistics, no dropout",
+    "tile": "each tile's own statistics, no dropout",
+    "training": "training: each tile's own statistics and dropout",
+    "mean_colour": "baseline: one colour, the mean of the true map",
+}
+"""Mode of the norm layers to what the tables call it."""
+SCORE_COLUMNS = {
+    "L1 (grey levels)": ("l1", "{:.1f}"),
+    "PSNR (dB)": ("psnr_db", "{:.2f}"),
+    "SSIM": ("ssim", "{:.3f}"),
+    "accuracy": ("accuracy", "{:.1%}"),
+    "mean IoU": ("mean_iou", "{:.1%}"),
+}
 
 INTRODUCTION = """\
 # The command line
@@ -176,5 +201,40 @@ def _table(heads: tuple[str, str], rows: dict[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def with_scores(page: str) -> str:
+    """Return a page with its tables of scores made anew."""
+    return re.sub(
+        r"(<!-- scores:(\S+) -->\n).*?(<!-- end -->)",
+        lambda match: f"{match[1]}\n{_score_table(_scores_of(match[2]))}\n{match[3]}",
+        page,
+        flags=re.DOTALL,
+    )
+
+
+def _scores_of(source: str) -> dict[str, Any]:
+    """Return scores by mode: of a bundled model's card, or of a file of results."""
+    if source in bundled_models():
+        scores: dict[str, Any] = dict(read_card(source).scores["validation"])
+        return scores
+    content = json.loads((RESULTS / f"{source}.json").read_text(encoding="utf-8"))
+    return dict(content["figures"])
+
+
+def _score_table(scores: dict[str, Any]) -> str:
+    """Return a table with a row a mode; beside the scores, the accuracy of each class."""
+    classes = list(scores["running"]["classes"])
+    heads = ["mode", *SCORE_COLUMNS, *classes]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for mode, name in SCORE_ROWS.items():
+        found = scores[mode]
+        cells = [shape.format(found[key]) for key, shape in SCORE_COLUMNS.values()]
+        cells += [f"{found['classes'][entry]['accuracy']:.1%}" for entry in classes]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 if __name__ == "__main__":
     write_atomically(TARGET, command_line().encode())
+    for scored_page in SCORED_PAGES:
+        text = scored_page.read_text(encoding="utf-8")
+        write_atomically(scored_page, with_scores(text).encode())

@@ -79,6 +79,13 @@ def test_the_page_of_the_command_line_is_what_make_docs_writes():
     assert page == MAKE_DOCS["command_line"](), "run: make docs"
 
 
+@pytest.mark.parametrize("page", MAKE_DOCS["SCORED_PAGES"], ids=lambda page: page.name)
+def test_tables_of_scores_are_what_cards_and_results_say(page):
+    text = page.read_text(encoding="utf-8")
+    assert "<!-- scores:" in text
+    assert text == MAKE_DOCS["with_scores"](text), "run: make docs"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_an_example_and_its_place_in_the_documents(name):
     command = command_of(name)
