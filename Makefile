@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-ROADS_SCENE := sample_tiles/massachusetts/18778720.tif
+LOCATED_SCENE := sample_tiles/massachusetts/18778720.tif
 STREETS_SCENE := sample_tiles/dubai/scene3_part.jpg
 
 .PHONY: demo test test-slow types lint format bench docs install clean
@@ -20,11 +20,13 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	mkdir -p demo
-	$(BIN)/geop2p translate $(ROADS_SCENE) --model roads --out demo/roads_map.tif \
-	    --preview demo/roads.png --overwrite
-	$(BIN)/geop2p translate $(STREETS_SCENE) --model streets --out demo/streets_map.tif \
-	    --preview demo/streets.png --overwrite
-	@echo "Look at demo/roads.png and demo/streets.png; open demo/roads_map.tif over $(ROADS_SCENE)."
+	$(BIN)/geop2p translate $(STREETS_SCENE) --out demo/dubai_map.tif \
+	    --preview demo/dubai.png --overwrite
+	$(BIN)/geop2p translate $(LOCATED_SCENE) --out demo/massachusetts_map.tif \
+	    --preview demo/massachusetts.png --overwrite
+	@echo "Look at demo/dubai.png: ground like that which the generator was trained on."
+	@echo "Open demo/massachusetts_map.tif over $(LOCATED_SCENE) in QGIS: it lies exactly on it;"
+	@echo "what it shows is a guess, that landscape is strange to the generator."
 
 test: $(STAMP) lint types
 	$(BIN)/python -m pytest --cov --cov-report=term

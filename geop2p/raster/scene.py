@@ -150,7 +150,8 @@ class Scene:
     def thumbnail(self, longest_side: int) -> tuple[Pixels, Mask]:
         """Read the whole scene at a smaller size: (C, h, w) and (h, w), like `read`.
 
-        Overviews are used where the file has them; pixels are averages, the mask is the nearest.
+        Overviews are used where the file has them; pixels are averages, valid where all they are
+        made of is.
         """
         height, width = self.spec.height, self.spec.width
         scale = min(1.0, longest_side / max(height, width))
@@ -159,7 +160,8 @@ class Scene:
         pixels = self._dataset.read(
             bands, out_shape=(len(bands), *shape), resampling=Resampling.average
         )
-        return pixels, np.asarray(self._dataset.dataset_mask(out_shape=shape) != 0)
+        mask = self._dataset.dataset_mask(out_shape=shape, resampling=Resampling.average)
+        return pixels, np.asarray(mask == 255)
 
     def _valid(self, pixels: Pixels, window: Window) -> Mask:
         """Return where the window is valid, by the file's mask and the source's rules."""
