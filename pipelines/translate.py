@@ -15,14 +15,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 from distributed import Future, as_completed
 
 from geop2p.errors import ModelError, OptionError, OutputError, SceneError
 from geop2p.generator import TileFunction
 from geop2p.grid import Strip
-from geop2p.parts import PartStore
+from geop2p.parts import PartStore, StripResult
 from geop2p.pipelines.assembly import map_rows
 from geop2p.pipelines.cluster import Crew, hired
 from geop2p.pipelines.planning import (
@@ -34,7 +34,7 @@ from geop2p.pipelines.planning import (
     make_plan,
 )
 from geop2p.pipelines.preview import save_preview
-from geop2p.pipelines.strips import StripRows, needed_rows, translate_strip
+from geop2p.pipelines.strips import Stopwatch, StripRows, needed_rows, translate_strip
 from geop2p.progress import OnProgress, Progress
 from geop2p.raster.mapfile import BLOCK, MapSpec, write_map
 from geop2p.raster.scene import OrderedRows, open_source
@@ -231,31 +231,33 @@ def _plan(request: Request) -> Plan:
 def _translate_strips(plan: Plan, store: PartStore) -> dict[str, float]:
     """Do the strips that are missing, keep each as it comes; return the counts of this run."""
     missing = list(store.missing(plan.strips))
-    counts = {"strips_resumed": float(len(plan.strips) - len(missing)), "seconds_keep": 0.0}
+    watch = Stopwatch()
+    watch.add("strips_resumed", len(plan.strips) - len(missing))
     total = plan.job.grid.tile_rows * plan.job.grid.tile_cols
     done = total - sum(_tiles_of(plan, strip) for strip in missing)
     if not missing:
-        return counts
+        return watch.counts
     request = plan.request
     with hired(
         plan.job.lane, plan.lane, workers=request.workers, scheduler=request.scheduler
     ) as crew:
-        for result in _results(plan, missing, crew):
-            start = time.perf_counter()
-            store.save(result)
-            counts["seconds_keep"] += time.perf_counter() - start
+        for result in _results(plan, missing, crew, watch=watch):
+            with watch.time("keep"):
+                store.save(result)
             done += _tiles_of(plan, result.strip)
             request.on_progress(Progress(stage="translate", done=done, total=total, unit="tiles"))
-    return counts
+    return watch.counts
 
 
 def _tiles_of(plan: Plan, strip: Strip) -> int:
     return (strip.last - strip.first) * plan.job.grid.tile_cols
 
 
-def _results(plan: Plan, strips: Sequence[Strip], crew: Crew) -> Iterator[Any]:
+def _results(
+    plan: Plan, strips: Sequence[Strip], crew: Crew, *, watch: Stopwatch
+) -> Iterator[StripResult]:
     """Yield strip results as they are ready, with a bounded number in flight."""
-    waiting = _submitted(plan, strips, crew)
+    waiting = _submitted(plan, strips, crew, watch=watch)
     first = list(islice(waiting, crew.slots + 1))
     in_flight = as_completed(first, loop=crew.client.loop)
     for future in in_flight:
@@ -265,7 +267,9 @@ def _results(plan: Plan, strips: Sequence[Strip], crew: Crew) -> Iterator[Any]:
             in_flight.add(following)
 
 
-def _submitted(plan: Plan, strips: Iterable[Strip], crew: Crew) -> Iterator[Future]:
+def _submitted(
+    plan: Plan, strips: Iterable[Strip], crew: Crew, *, watch: Stopwatch
+) -> Iterator[Future]:
     """Submit one strip each time the next is asked for.
 
     Where windows cannot be decoded by themselves, rows are read here, once and in order, and sent.
@@ -278,7 +282,8 @@ def _submitted(plan: Plan, strips: Iterable[Strip], crew: Crew) -> Iterator[Futu
         ordered = OrderedRows(scene)
         for strip in strips:
             span = needed_rows(plan.job.grid, strip)
-            rows = StripRows(span[0], *ordered.read(rows=span))
+            with watch.time("read"):
+                rows = StripRows(span[0], *ordered.read(rows=span))
             sent = crew.client.scatter(rows, hash=False)
             yield crew.client.submit(translate_strip, plan.job, strip, sent, pure=False)
 
@@ -288,6 +293,7 @@ def _finish(
 ) -> TranslateReport:
     """Write the map from its parts, remove them, and report."""
     sums, bands = _summed(plan, store)
+    sums["seconds_read"] += counts["seconds_read"]  # rows that were read here, for all strips
     before = time.perf_counter()
     write_map(
         plan.request.out,
