@@ -22,6 +22,9 @@ COMMANDS = {
 """Every command has a file of its name here, which is read only when the command is used."""
 
 
+GOING_ON = "translate goes on with the same command, train with --resume"
+
+
 class LazyGroup(click.Group):
     """A group that imports the file of a command only when that command is used."""
 
@@ -69,7 +72,7 @@ def main() -> None:
         exc.show()
         sys.exit(exc.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted", 128 + signal.SIGINT)
+        _fail(f"interrupted; {GOING_ON}", 128 + signal.SIGINT)
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -82,7 +85,7 @@ def main() -> None:
 
 def _exit_on_signal(number: int, _frame: FrameType | None) -> NoReturn:
     """Leave through every ``finally``, with the status that shells give a signal."""
-    sys.exit(128 + number)
+    _fail(f"terminated; {GOING_ON}", 128 + number)
 
 
 def _fail(text: str, status: int) -> NoReturn:

@@ -56,7 +56,8 @@ FORMATS = ("COG", "GTiff", "PNG", "JPEG")
     "--stretch",
     multiple=True,
     metavar="card|auto|MIN,MAX|LOW-HIGH%",
-    help="Values that become the model's darkest and brightest; MIN,MAX once, or once a band. "
+    help="Values that become the model's darkest and brightest, for all bands; MIN,MAX may be "
+    "repeated, --stretch 0,900 --stretch 0,700 ..., one a band. "
     "Default: the card's, or auto (2-98%) when the scene's type is not the card's.",
 )
 @click.option(

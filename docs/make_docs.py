@@ -52,7 +52,9 @@ This page is written by `make docs` from the commands' own help; a test compares
 Results go to stdout, everything else to stderr: a progress bar on a terminal, otherwise a line for
 each tenth of the work, nothing with `--quiet`; warnings and errors always. With `--json` the result
 is one JSON object on one line. An error is one line, `geop2p: error: FILE: what was found (what to
-do)`; with `--debug` it is a traceback, and the exit status is 1 whatever the error.
+do)`; with `--debug` it is a traceback, and the exit status is 1 whatever the error. Options that
+the command does not know, or whose value is of the wrong kind, are told with the command's usage,
+in a few lines.
 """
 
 EXIT_STATUSES = {

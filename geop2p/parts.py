@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from geop2p.errors import OutputError
 from geop2p.grid import Strip
 from geop2p.writing import replacing
 
@@ -60,11 +61,23 @@ class PartStore:
 
     @classmethod
     def beside(cls, target: Path, fingerprint: Mapping[str, Any]) -> "PartStore":
-        """Return the store for a target; equal fingerprints share it. The folder is made."""
+        """Return the store for a target; equal fingerprints share it. The folder is made.
+
+        Raises
+        ------
+        OutputError
+            When it cannot be made.
+        """
         text = json.dumps(fingerprint, sort_keys=True, default=str)
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         folder = target.with_name(f".{target.name}.{key}.parts")
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as exc:
+            raise OutputError(
+                f"{target}: no folder for finished strips can be made beside it: {exc.strerror} "
+                "(choose another --out)"
+            ) from exc
         return cls(folder)
 
     def save(self, result: StripResult) -> None:

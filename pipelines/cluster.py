@@ -74,10 +74,10 @@ def hired(
     """
     with dask.config.set(_SETTINGS | _worker_environment(spec.engine.threads)):
         if scheduler is not None:
-            with _client_of(scheduler) as client, _plugged(client, key, spec):
+            with _client_of(scheduler) as client, _plugged(client, key, spec, is_ours=False):
                 yield Crew(client=client, slots=max(1, sum(client.nthreads().values())))
         elif workers:
-            with _local(workers) as client, _plugged(client, key, spec):
+            with _local(workers) as client, _plugged(client, key, spec, is_ours=True):
                 yield Crew(client=client, slots=workers * READERS)
         else:
             with torch_left_alone(), _local(0) as client, _opened(key, spec):
@@ -138,8 +138,8 @@ def _opened(key: str, spec: LaneSpec) -> Iterator[None]:
 
 
 @contextmanager
-def _plugged(client: Client, key: str, spec: LaneSpec) -> Iterator[None]:
-    client.register_plugin(LanePlugin(key, spec))
+def _plugged(client: Client, key: str, spec: LaneSpec, *, is_ours: bool) -> Iterator[None]:
+    client.register_plugin(LanePlugin(key, spec, is_ours=is_ours))
     try:
         yield
     finally:

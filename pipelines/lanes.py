@@ -4,6 +4,7 @@ Dask's threads read, fill and blend; they hand batches of tiles to the lane and 
 one model in memory and no two networks fighting for the same cores.
 """
 
+import signal
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -88,15 +89,23 @@ def close_lane(key: str) -> None:
         lane.close()
 
 
+def leave_interrupts_to_the_client() -> None:
+    """Ignore Ctrl-C in a worker process: a terminal sends it to all, the client ends the others."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class LanePlugin(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
     """Opens a lane in every worker, also in those that join later."""
 
-    def __init__(self, key: str, spec: LaneSpec) -> None:
+    def __init__(self, key: str, spec: LaneSpec, *, is_ours: bool) -> None:
         self.name = key
-        self._spec = spec
+        self._spec, self._is_ours = spec, is_ours
 
     def setup(self, worker: Worker) -> None:  # noqa: ARG002
         """Open the lane."""
+        if self._is_ours:
+            leave_interrupts_to_the_client()
         open_lane(self.name, self._spec)
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002

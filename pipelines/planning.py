@@ -221,6 +221,7 @@ def choose_bands(request: Request, spec: SceneSpec, card: ModelCard | None) -> t
     if request.bidx is None and set(card.scene_bands) <= set(spec.colours):
         return tuple(spec.bands[spec.colours.index(name)] for name in card.scene_bands)
     found = f"{len(bands)} band{'s' * (len(bands) != 1)}"
+    found = found if request.bidx is None else f"--bidx names {found}"
     example = ",".join(str(min(i + 1, len(spec.bands))) for i in range(wanted))
     error = SceneError if request.bidx is None else OptionError
     raise error(

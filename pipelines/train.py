@@ -158,8 +158,19 @@ def _resume(
         run.trainer.load_state(state)
         run.position = Position(**state["position"])
         run.sums, run.seconds = state["sums"], state["seconds"]
+    _check_epochs_left(run)
     trim_log(folder, epochs=run.position.epoch)
     return run
+
+
+def _check_epochs_left(run: Run) -> None:
+    """Refuse to resume towards an epoch that has passed: the model would not fit its card."""
+    done, asked = run.position.epoch, run.trainer.config.total_epochs
+    if asked < done or (asked == done and run.position.step):
+        raise OptionError(
+            f"{run.folder}: {done} epochs are done, {asked} were asked for "
+            "(--epochs and --epochs-decay can only be raised beyond what is done)"
+        )
 
 
 @contextmanager

@@ -36,7 +36,7 @@ from geop2p.pipelines.planning import (
 from geop2p.pipelines.preview import save_preview
 from geop2p.pipelines.strips import Stopwatch, StripRows, needed_rows, translate_strip
 from geop2p.progress import OnProgress, Progress
-from geop2p.raster.mapfile import BLOCK, MapSpec, write_map
+from geop2p.raster.mapfile import BLOCK, MapSpec, check_creation_options, write_map
 from geop2p.raster.scene import OrderedRows, open_source
 from geop2p.writing import file_sha256
 
@@ -222,6 +222,7 @@ def _plan(request: Request) -> Plan:
     map_format = check_paths(request)
     with open_source(request.source(None)) as scene:
         header = scene.spec
+    check_creation_options(request.out, map_format)
     chosen = choose_model(request)
     bands = choose_bands(request, header, chosen.card)
     with open_source(request.source(bands)) as scene:

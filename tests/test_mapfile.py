@@ -252,6 +252,32 @@ def test_a_suffix_without_a_format_is_refused(tmp_path, name):
         translated(scene, tmp_path / name)
 
 
+@pytest.mark.parametrize(("name", "driver"), [("map.png", "COG"), ("map.tif", "PNG")])
+def test_a_suffix_of_another_format_is_refused(tmp_path, name, driver):
+    scene = write_scene(tmp_path / "scene.tif", noise(3, 50, 50))
+    with pytest.raises(OptionError, match="is not that of a"):
+        translated(scene, tmp_path / name, format=driver)
+
+
+def test_creation_options_are_tried_before_any_tile_is_drawn(tmp_path):
+    calls = []
+    scene = write_scene(tmp_path / "scene.tif", noise(3, 50, 50))
+    with pytest.raises(OptionError, match="FOO"):
+        geop2p.translate(
+            scene,
+            tmp_path / "map.tif",
+            generator=lambda tiles: calls.append(1) or tiles,
+            creation_options={"COMPRESS": "FOO"},
+        )
+    assert not calls
+
+
+def test_a_name_that_is_too_long_is_an_output_error(tmp_path):
+    scene = write_scene(tmp_path / "scene.tif", noise(3, 50, 50))
+    with pytest.raises(OutputError, match="choose another --out"):
+        translated(scene, tmp_path / f"{'a' * 245}.tif")
+
+
 def test_a_missing_folder_is_named(tmp_path):
     scene = write_scene(tmp_path / "scene.tif", noise(3, 50, 50))
     with pytest.raises(OutputError, match="does not exist"):

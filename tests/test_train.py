@@ -247,6 +247,14 @@ def test_a_finished_run_takes_more_epochs(tmp_path, pairs):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+def test_epochs_that_are_done_cannot_be_taken_back(tmp_path, pairs):
+    finished = train(pairs, tmp_path / "run", **TINY | {"epochs": 3, "epochs_decay": 0})
+    before = finished.model_path.read_bytes()
+    with pytest.raises(OptionError, match="3 epochs are done, 2 were asked for"):
+        train(resume=tmp_path / "run", epochs=2)
+    assert finished.model_path.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("options", "error", "expected"),
     [

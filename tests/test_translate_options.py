@@ -53,7 +53,7 @@ def test_red_green_and_blue_are_found_among_more_bands(tmp_path):
 
 def test_a_wrong_number_of_bands_asked_for_is_the_options_fault(tmp_path, model):
     scene = write_scene(tmp_path / "scene.tif", noise(5, 40, 50))
-    with pytest.raises(OptionError, match="2 bands, the model random takes 3"):
+    with pytest.raises(OptionError, match="--bidx names 2 bands, the model random takes 3"):
         geop2p.translate(scene, tmp_path / "map.tif", model=model, bidx=(1, 2))
 
 

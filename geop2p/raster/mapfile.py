@@ -20,6 +20,7 @@ import rasterio.shutil
 from affine import Affine
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
 from geop2p.errors import OptionError, OutputError
@@ -151,8 +152,13 @@ def choose_format(target: Path, *, driver: str | None, options: Mapping[str, str
     OptionError
         For a suffix that no driver writes, or a creation option that would change the grid.
     """
-    if driver is None:
-        driver = SUFFIXES.get(target.suffix.lower())
+    by_suffix = SUFFIXES.get(target.suffix.lower())
+    driver = driver or by_suffix
+    if driver != by_suffix and {driver, by_suffix} != {"COG", "GTiff"}:
+        raise OptionError(
+            f"{target}: the suffix {target.suffix or '(none)'} is not that of a {driver} "
+            "(rename --out, or leave --format away)"
+        )
     if driver is None:
         raise OptionError(
             f"{target}: {target.suffix or 'no suffix'} is no format of a map "
@@ -165,6 +171,24 @@ def choose_format(target: Path, *, driver: str | None, options: Mapping[str, str
                 f"creation option {key} would change the map's grid, type or mask (leave it out)"
             )
     return MapFormat(driver=driver, options={**FORMATS[driver], **given})
+
+
+def check_creation_options(target: Path, map_format: MapFormat) -> None:
+    """Try the format's creation options on a map of one pixel, before any work is done.
+
+    Raises
+    ------
+    OptionError
+        When GDAL does not know one of them, or a value.
+    """
+    spec = MapSpec(height=1, width=1, count=1, dtype="uint8")
+    with _settings(), MemoryFile() as plain, MemoryFile() as copied:
+        with plain.open(**_profile(spec, has_alpha=False)) as dataset:
+            dataset.write(np.zeros((1, 1, 1), np.uint8))
+        with _output_errors(target), _creation_options_checked(target):
+            rasterio.shutil.copy(
+                plain.name, copied.name, driver=map_format.driver, **map_format.options
+            )
 
 
 def write_map(target: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat) -> None:
