@@ -6,7 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from geop2p.errors import OutputError
+from geop2p.errors import Geop2pError, OutputError
+
+
+@contextmanager
+def told_as_output_error(target: Path) -> Iterator[None]:
+    """Raise what the operating system refuses as `OutputError`; geop2p's own errors pass."""
+    try:
+        yield
+    except OSError as exc:
+        if isinstance(exc, Geop2pError):
+            raise
+        reason = exc.strerror or exc
+        raise OutputError(
+            f"{target}: cannot be written: {reason} (check folder and space)"
+        ) from exc
 
 
 @contextmanager
@@ -22,17 +36,11 @@ def replacing(target: Path) -> Iterator[Path]:
     """
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
     try:
-        yield temporary
-        sync_file(temporary)
-        temporary.replace(target)
-        sync_folder(target.parent)
-    except OSError as exc:
-        if isinstance(exc, OutputError):
-            raise
-        reason = exc.strerror or exc
-        raise OutputError(
-            f"{target}: cannot be written: {reason} (check folder and space)"
-        ) from exc
+        with told_as_output_error(target):
+            yield temporary
+            sync_file(temporary)
+            temporary.replace(target)
+            sync_folder(target.parent)
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from geop2p.errors import Geop2pError, OptionError, OutputError
+from geop2p.errors import OptionError, OutputError
 from geop2p.patches import SPLITS, Patch
 from geop2p.raster.aligning import ground_box
 from geop2p.raster.patch_files import is_picture, write_picture, write_tiff
 from geop2p.raster.scene import SceneSpec
+from geop2p.writing import told_as_output_error
 
 LAYOUTS = ("side-by-side", "folders")
 MANIFEST = "manifest.csv"
@@ -147,18 +148,12 @@ def building(target: Path, *, overwrite: bool) -> Iterator[Path]:
     _check_replaceable(target, overwrite=overwrite)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.rename(target)
-    except OSError as exc:
-        if isinstance(exc, Geop2pError):
-            raise
-        reason = exc.strerror or exc
-        raise OutputError(
-            f"{target}: cannot be written: {reason} (check folder and space)"
-        ) from exc
+        with told_as_output_error(target):
+            temporary.mkdir(parents=True)
+            yield temporary
+            if target.exists():
+                shutil.rmtree(target)
+            temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
