@@ -56,8 +56,9 @@ class LazyGroup(click.Group):
 def geop2p() -> None:
     """Turn large satellite and aerial scenes into maps with pix2pix generators.
 
-    Exit status: 0 done, 1 other error, 2 usage, 3 input, 4 model or checkpoint, 5 output exists or
-    cannot be written, 130 interrupted, 143 terminated.
+    Exit status: 0 done, 1 other error, 2 usage, 3 input, 4 model or checkpoint, 5 output exists,
+    locked or not writable, 6 disk full, 7 out of memory, 8 cluster, 9 verification, 99 nothing to
+    do, 129 hung up, 130 interrupted, 143 terminated.
     """
 
 

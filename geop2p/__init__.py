@@ -14,13 +14,18 @@ from geop2p.version import __version__
 if TYPE_CHECKING:
     from geop2p.errors import (
         CheckpointError,
+        ClusterError,
+        DiskFullError,
         Geop2pError,
         ModelError,
+        NothingToDoError,
         OptionError,
+        OutOfMemoryError,
         OutputError,
         PairsError,
         SceneError,
         TrainingError,
+        VerificationError,
     )
     from geop2p.model import ModelCard, load_model, save_model
     from geop2p.pipelines.prepare import PrepareReport, prepare
@@ -28,6 +33,11 @@ if TYPE_CHECKING:
     from geop2p.pipelines.translate import TranslateReport, translate
 
 _HOMES = {
+    "VerificationError": "geop2p.errors",
+    "OutOfMemoryError": "geop2p.errors",
+    "NothingToDoError": "geop2p.errors",
+    "DiskFullError": "geop2p.errors",
+    "ClusterError": "geop2p.errors",
     "CheckpointError": "geop2p.errors",
     "Geop2pError": "geop2p.errors",
     "ModelCard": "geop2p.model",
@@ -49,10 +59,14 @@ _HOMES = {
 
 __all__ = [
     "CheckpointError",
+    "ClusterError",
+    "DiskFullError",
     "Geop2pError",
     "ModelCard",
     "ModelError",
+    "NothingToDoError",
     "OptionError",
+    "OutOfMemoryError",
     "OutputError",
     "PairsError",
     "PrepareReport",
@@ -60,6 +74,7 @@ __all__ = [
     "TrainReport",
     "TrainingError",
     "TranslateReport",
+    "VerificationError",
     "__version__",
     "load_model",
     "prepare",

@@ -8,7 +8,12 @@
     |   `-- PairsError       3   a data set of pairs
     |-- ModelError           4   a model file or its card
     |   `-- CheckpointError  4   a training run's checkpoint
-    |-- OutputError          5   an output that exists or cannot be written
+    |-- OutputError          5   an output that exists, is locked, or cannot be written
+    |   `-- DiskFullError    6   no space, quota, or a device that fails while it is written
+    |-- OutOfMemoryError     7   a device without memory for a single tile
+    |-- ClusterError         8   workers or a scheduler that are lost, or unfit for the work
+    |-- VerificationError    9   a map that is not what it should be
+    |-- NothingToDoError    99   the output is there already, complete, of the same command
     `-- TrainingError        1   a training that cannot go on, e.g. a loss that is not a number
 
 Each class also inherits the built-in error that fits, so ``except OSError`` and ``except
@@ -55,6 +60,36 @@ class OutputError(Geop2pError, OSError):
     """An output that exists already or cannot be written."""
 
     exit_status = 5
+
+
+class DiskFullError(OutputError):
+    """An output for which the disk has no room, or which the disk fails to take."""
+
+    exit_status = 6
+
+
+class OutOfMemoryError(Geop2pError, MemoryError):
+    """A device that has no memory for a single tile."""
+
+    exit_status = 7
+
+
+class ClusterError(Geop2pError, RuntimeError):
+    """Workers or a scheduler that are lost, hang, or are unfit for the work."""
+
+    exit_status = 8
+
+
+class VerificationError(Geop2pError, ValueError):
+    """A map that is not what it should be."""
+
+    exit_status = 9
+
+
+class NothingToDoError(Geop2pError):
+    """The output of the same command is there already, complete."""
+
+    exit_status = 99
 
 
 class TrainingError(Geop2pError, ArithmeticError):

@@ -2,102 +2,33 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
-from geop2p.blend import BLENDS
-from geop2p.errors import OptionError, OutputError, SceneError
-from geop2p.generator import PRECISIONS, Engine, TileFunction, choose_engine
+from geop2p.errors import OptionError, OutputError
+from geop2p.generator import Engine, choose_engine
 from geop2p.grid import Strip, TileGrid
-from geop2p.model import DEFAULT_MODEL, ModelCard, find_model, load_model
+from geop2p.model import ModelCard, find_model, load_model
+from geop2p.pipelines.channels import choose_stretch, choose_values
 from geop2p.pipelines.cluster import lane_threads
 from geop2p.pipelines.lanes import LaneSpec
+from geop2p.pipelines.request import Request
 from geop2p.pipelines.strips import StripJob
-from geop2p.progress import OnProgress, ignore_progress
-from geop2p.radiometry import (
-    AUTO_PERCENTILES,
-    MapValues,
-    Percentiles,
-    Stretch,
-    parse_stretch,
-    per_band,
-)
-from geop2p.raster.mapfile import FORMATS, MapFormat, choose_format
-from geop2p.raster.scene import MASK_RULES, Scene, SceneSource, SceneSpec
+from geop2p.raster.mapfile import MapFormat, choose_format
+from geop2p.raster.scene import Scene, SceneSpec
 from geop2p.version import __version__
 
 logger = logging.getLogger(__name__)
 
-SAMPLE_GRID = 8
-"""Blocks in each direction that percentiles are taken of."""
-SAMPLE_BLOCK = 256
 STRIP_TILES = 64
 """Tiles that a strip should at least have, so that short last batches weigh little."""
 FORMAT_VERSION = 1
 """Of part files; another version never mixes in."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What was asked for; see `geop2p.pipelines.translate.TranslateOptions` for each entry."""
-
-    scene: str
-    out: Path
-    model: str | os.PathLike[str] = DEFAULT_MODEL
-    generator: TileFunction | None = None
-    tile: int = 256
-    overlap: int = 64
-    blend: str = "cosine"
-    bidx: Sequence[int] | None = None
-    stretch: str | Sequence[str] | None = None
-    src_nodata: float | str | None = None
-    dst_nodata: float | None = None
-    mask_rule: str = "any"
-    device: str = "auto"
-    precision: str = "auto"
-    batch_size: int | None = None
-    threads: int | None = None
-    strip_rows: int | None = None
-    workers: int = 0
-    scheduler: str | None = None
-    format: str | None = None
-    creation_options: Mapping[str, str] = field(default_factory=dict)
-    overwrite: bool = False
-    preview: str | os.PathLike[str] | None = None
-    on_progress: OnProgress = ignore_progress
-
-    def __post_init__(self) -> None:
-        """Refuse words that are no choice.
-
-        Raises
-        ------
-        OptionError
-            For an unknown blend, precision, mask rule or format, or a number below its least.
-        """
-        _check_choice("blend", self.blend, tuple(BLENDS))
-        _check_choice("precision", self.precision, PRECISIONS)
-        _check_choice("mask rule", self.mask_rule, MASK_RULES)
-        if self.format is not None:
-            _check_choice("format", self.format, tuple(FORMATS))
-        for name in ("threads", "strip_rows", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"{name} {value} (expected at least 1)")
-
-    def source(self, bands: tuple[int, ...] | None) -> SceneSource:
-        """Return how the scene is to be read."""
-        value = self.src_nodata
-        nodata = float(value) if isinstance(value, int) else value
-        return SceneSource(
-            path=self.scene, bands=bands, src_nodata=nodata, mask_rule=self.mask_rule
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,110 +132,6 @@ def choose_model(request: Request) -> ChosenModel:
     )
 
 
-def choose_bands(request: Request, spec: SceneSpec, card: ModelCard | None) -> tuple[int, ...]:
-    """Return the bands to read, from 1, in the order of the generator's channels.
-
-    Where none are asked for and there are more than the model takes, those are chosen that the file
-    calls as the card does, e.g. red, green and blue.
-
-    Raises
-    ------
-    OptionError
-        When the number of bands that were asked for is not the model's.
-    SceneError
-        When none were asked for, and the scene's do not fit.
-    """
-    bands = tuple(request.bidx) if request.bidx else spec.bands
-    if card is None or len(bands) == card.generator.in_bands:
-        return bands
-    wanted = card.generator.in_bands
-    if request.bidx is None and set(card.scene_bands) <= set(spec.colours):
-        return tuple(spec.bands[spec.colours.index(name)] for name in card.scene_bands)
-    found = f"{len(bands)} band{'s' * (len(bands) != 1)}"
-    found = found if request.bidx is None else f"--bidx names {found}"
-    example = ",".join(str(min(i + 1, len(spec.bands))) for i in range(wanted))
-    error = SceneError if request.bidx is None else OptionError
-    raise error(
-        f"{spec.path}: {found}, the model {card.name} takes {wanted} "
-        f"({', '.join(card.scene_bands)}) (choose with --bidx, e.g. --bidx {example})"
-    )
-
-
-def choose_stretch(request: Request, scene: Scene, card: ModelCard | None) -> Stretch:
-    """Return the one stretch of the scene; sampled from it where that was asked for.
-
-    Raises
-    ------
-    OptionError
-        When the option is no stretch, or fits no band count.
-    """
-    texts = [request.stretch] if isinstance(request.stretch, str) else list(request.stretch or ())
-    bands = len(scene.spec.bands)
-    if texts in ([], ["card"]):
-        return _card_stretch(scene, card, is_asked=bool(texts))
-    wanted = [parse_stretch(text) for text in texts]
-    ranges = [entry for entry in wanted if not isinstance(entry, Percentiles)]
-    if len(ranges) == len(wanted):
-        return per_band(ranges, bands)
-    if len(wanted) > 1:
-        raise OptionError("percentiles and auto are for all bands at once (give one --stretch)")
-    stretch = _sampled(scene, wanted[0])  # type: ignore[arg-type]  # no range among them
-    logger.info("%s: stretch %s (%s)", scene.spec.path, stretch, texts[0])
-    return stretch
-
-
-def _card_stretch(scene: Scene, card: ModelCard | None, *, is_asked: bool) -> Stretch:
-    """Return the card's stretch, or what fits when the scene's values are of another type."""
-    spec = scene.spec
-    bands = len(spec.bands)
-    if card is None:
-        if np.dtype(spec.dtype).kind in "iu":
-            return Stretch.of_dtype(spec.dtype, bands)
-        return _sampled(scene, Percentiles(0.0, 100.0))
-    if is_asked or spec.dtype == card.scene.dtype:
-        return Stretch((card.scene.low,) * bands, (card.scene.high,) * bands)
-    stretch = _sampled(scene, Percentiles(*AUTO_PERCENTILES))
-    logger.warning(
-        "%s: a %s scene for a model trained on %s: stretched %s, its %g-%g%% "
-        "(choose with --stretch MIN,MAX)",
-        spec.path,
-        spec.dtype,
-        card.scene.dtype,
-        stretch,
-        *AUTO_PERCENTILES,
-    )
-    return stretch
-
-
-def _sampled(scene: Scene, percentiles: Percentiles) -> Stretch:
-    """Return the percentiles of a fixed grid of full-resolution blocks."""
-    samples = []
-    for rows in _sample_spans(scene.spec.height):
-        for cols in _sample_spans(scene.spec.width):
-            pixels, valid = scene.read(rows=rows, cols=cols)
-            samples.append(pixels[:, valid])
-    return percentiles.of(np.concatenate(samples, axis=1))
-
-
-def _sample_spans(length: int) -> list[tuple[int, int]]:
-    """Return up to `SAMPLE_GRID` spans, evenly spread from edge to edge."""
-    if length <= SAMPLE_GRID * SAMPLE_BLOCK:
-        return [(lo, min(lo + SAMPLE_BLOCK, length)) for lo in range(0, length, SAMPLE_BLOCK)]
-    starts: npt.NDArray[np.int64] = np.linspace(0, length - SAMPLE_BLOCK, SAMPLE_GRID).astype(int)
-    return [(int(lo), int(lo) + SAMPLE_BLOCK) for lo in starts]
-
-
-def choose_values(
-    request: Request, spec: SceneSpec, *, stretch: Stretch, card: ModelCard | None
-) -> MapValues:
-    """Return how the map's values come about: the card's way, or the scene's way back."""
-    if card is None:
-        return MapValues(dtype=spec.dtype, stretch=stretch, nodata=request.dst_nodata)
-    bands = card.generator.out_bands
-    back = Stretch((card.map.low,) * bands, (card.map.high,) * bands)
-    return MapValues(dtype=card.map.dtype, stretch=back, nodata=request.dst_nodata)
-
-
 def choose_grid(request: Request, spec: SceneSpec, card: ModelCard | None) -> TileGrid:
     """Return the lattice: the card's tile, the overlap that was asked for."""
     size = request.tile if card is None else card.tile
@@ -395,8 +222,3 @@ def _fingerprint(
         "format": FORMAT_VERSION,
         "function": None if chosen.card is not None else job.lane,  # never met again
     }
-
-
-def _check_choice(what: str, found: str, choices: Sequence[str]) -> None:
-    if found not in choices:
-        raise OptionError(f"{what} {found!r} (choose from {', '.join(choices)})")

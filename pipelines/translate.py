@@ -11,108 +11,28 @@ import os
 import resource
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import TypedDict, Unpack
-
-from distributed import Future, as_completed
+from typing import Unpack
 
 from geop2p.errors import ModelError, OptionError, OutputError, SceneError
-from geop2p.generator import TileFunction
 from geop2p.grid import Strip
-from geop2p.parts import PartStore, StripResult
+from geop2p.parts import PartStore
 from geop2p.pipelines.assembly import map_rows
-from geop2p.pipelines.cluster import Crew, hired
-from geop2p.pipelines.planning import (
-    Plan,
-    Request,
-    check_paths,
-    choose_bands,
-    choose_model,
-    make_plan,
-)
+from geop2p.pipelines.channels import choose_bands
+from geop2p.pipelines.cluster import hired
+from geop2p.pipelines.dispatch import strip_results
+from geop2p.pipelines.planning import Plan, check_paths, choose_model, make_plan
 from geop2p.pipelines.preview import save_preview
-from geop2p.pipelines.strips import Stopwatch, StripRows, needed_rows, translate_strip
-from geop2p.progress import OnProgress, Progress
+from geop2p.pipelines.request import Request, TranslateOptions
+from geop2p.pipelines.strips import Stopwatch
+from geop2p.progress import Progress
 from geop2p.raster.mapfile import BLOCK, MapSpec, check_creation_options, write_map
-from geop2p.raster.scene import OrderedRows, open_source
+from geop2p.raster.scene import open_source
 from geop2p.writing import file_sha256
 
 logger = logging.getLogger(__name__)
-
-
-class TranslateOptions(TypedDict, total=False):
-    """Options of `translate`; the defaults are those of `geop2p translate`.
-
-    Parameters
-    ----------
-    model : str or path
-        A bundled model's name or a model file. Default: the bundled ``streets``.
-    generator : torch.nn.Module or callable
-        Used instead of a model: (N, C, tile, tile) float32 in [-1, 1] to (N, K, tile, tile) in
-        [-1, 1]. The map then has the scene's type, and the stretch is undone on the way out.
-    tile : int, pixels
-        Side of the tile for ``generator``; a model's card says its own. Default 256.
-    overlap : int, pixels, 0 to half a tile
-        What neighbouring tiles share. Default 64.
-    blend : str
-        ``linear``, ``cosine`` (default) or ``cut``.
-    bidx : sequence of int
-        Bands of the scene, from 1, in the order of the model's.
-    stretch : str or sequence of str
-        ``card``, ``auto``, ``MIN,MAX`` (one, or one a band) or ``LOW-HIGH%``.
-    src_nodata : float or "none"
-        In place of the scene's own nodata value.
-    dst_nodata : float
-        Value of invalid pixels in the map, in place of a mask band.
-    mask_rule : str
-        A pixel is valid when ``any`` (default) or ``all`` bands are.
-    device, precision : str
-        ``auto``, ``cpu``, ``cuda``, ``cuda:N``; ``auto``, ``fp32``, ``bf16``.
-    batch_size, threads : int
-        Tiles a batch; torch's threads.
-    strip_rows : int, tile rows
-        Height of the strips that are worked on at a time.
-    workers : int
-        Worker processes; 0 (default): threads of this process.
-    scheduler : str
-        Address of a running Dask scheduler.
-    format : str
-        ``COG`` (default for .tif), ``GTiff``, ``PNG`` or ``JPEG``.
-    creation_options : dict
-        GDAL creation options.
-    overwrite : bool
-        Replace an existing map. Default False.
-    preview : path
-        Also write a PNG of the map beside its scene.
-    on_progress : callable
-        Gets `geop2p.progress.Progress`.
-    """
-
-    model: str | os.PathLike[str]
-    generator: TileFunction
-    tile: int
-    overlap: int
-    blend: str
-    bidx: Sequence[int] | None
-    stretch: str | Sequence[str] | None
-    src_nodata: float | str | None
-    dst_nodata: float | None
-    mask_rule: str
-    device: str
-    precision: str
-    batch_size: int | None
-    threads: int | None
-    strip_rows: int | None
-    workers: int
-    scheduler: str | None
-    format: str | None
-    creation_options: Mapping[str, str]
-    overwrite: bool
-    preview: str | os.PathLike[str] | None
-    on_progress: OnProgress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +162,7 @@ def _translate_strips(plan: Plan, store: PartStore) -> dict[str, float]:
     with hired(
         plan.job.lane, plan.lane, workers=request.workers, scheduler=request.scheduler
     ) as crew:
-        for result in _results(plan, missing, crew, watch=watch):
+        for result in strip_results(plan, missing, crew, watch=watch):
             with watch.time("keep"):
                 store.save(result)
             done += _tiles_of(plan, result.strip)
@@ -252,41 +172,6 @@ def _translate_strips(plan: Plan, store: PartStore) -> dict[str, float]:
 
 def _tiles_of(plan: Plan, strip: Strip) -> int:
     return (strip.last - strip.first) * plan.job.grid.tile_cols
-
-
-def _results(
-    plan: Plan, strips: Sequence[Strip], crew: Crew, *, watch: Stopwatch
-) -> Iterator[StripResult]:
-    """Yield strip results as they are ready, with a bounded number in flight."""
-    waiting = _submitted(plan, strips, crew, watch=watch)
-    first = list(islice(waiting, crew.slots + 1))
-    in_flight = as_completed(first, loop=crew.client.loop)
-    for future in in_flight:
-        yield future.result()
-        future.release()
-        for following in islice(waiting, 1):
-            in_flight.add(following)
-
-
-def _submitted(
-    plan: Plan, strips: Iterable[Strip], crew: Crew, *, watch: Stopwatch
-) -> Iterator[Future]:
-    """Submit one strip each time the next is asked for.
-
-    Where windows cannot be decoded by themselves, rows are read here, once and in order, and sent.
-    """
-    if not plan.spec.is_sequential:
-        for strip in strips:
-            yield crew.client.submit(translate_strip, plan.job, strip, pure=False)
-        return
-    with open_source(plan.job.source) as scene:
-        ordered = OrderedRows(scene)
-        for strip in strips:
-            span = needed_rows(plan.job.grid, strip)
-            with watch.time("read"):
-                rows = StripRows(span[0], *ordered.read(rows=span))
-            sent = crew.client.scatter(rows, hash=False)
-            yield crew.client.submit(translate_strip, plan.job, strip, sent, pure=False)
 
 
 def _finish(

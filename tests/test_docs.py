@@ -25,7 +25,7 @@ from geop2p.networks import DISCRIMINATORS, GENERATORS, NORMS, GeneratorConfig
 from geop2p.pairs import DIRECTIONS
 from geop2p.pipelines.pair_folder import LAYOUTS
 from geop2p.raster.mapfile import FORMATS
-from geop2p.raster.scene import MASK_RULES
+from geop2p.raster.scene import MASK_RULES, MAX_PIXELS, READ_ERRORS
 
 MAKE_DOCS = runpy.run_path(str(ROOT / "docs" / "make_docs.py"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,6 +34,7 @@ CHOICES = {
     ("translate", "blend"): BLENDS,
     ("translate", "map_format"): FORMATS,
     ("translate", "mask_rule"): MASK_RULES,
+    ("translate", "on_read_error"): READ_ERRORS,
     ("translate", "precision"): PRECISIONS,
     ("train", "direction"): DIRECTIONS,
     ("train", "gan_mode"): GAN_LOSSES,
@@ -101,7 +102,8 @@ def test_the_choices_of_an_option_are_those_of_the_library(name, option):
     assert list(options_of(name)[option].type.choices) == list(CHOICES[name, option])
 
 
-def test_the_default_model_is_the_librarys():
+def test_defaults_are_the_librarys():
+    assert options_of("translate")["max_pixels"].default == MAX_PIXELS
     assert options_of("translate")["model"].default == DEFAULT_MODEL
 
 

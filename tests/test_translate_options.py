@@ -12,7 +12,7 @@ import geop2p
 from geop2p.errors import ModelError, OptionError, SceneError
 from geop2p.model import ModelCard, save_model
 from geop2p.networks import GeneratorConfig, build_generator
-from geop2p.pipelines.planning import Request
+from geop2p.pipelines.request import Request
 
 
 @pytest.fixture(scope="module")

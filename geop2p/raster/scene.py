@@ -40,6 +40,9 @@ TALL_BLOCK = 1024
 CACHE_BYTES = 64 * 2**20
 """GDAL's block cache for a process; enough for 11,000 columns of any layout (measured)."""
 MASK_RULES = ("any", "all")
+READ_ERRORS = ("fail", "nodata")
+MAX_PIXELS = 2**35
+"""Largest scene, height x width, that is opened unless told otherwise: 34 gigapixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +114,21 @@ class SceneSource:
         The nodata value in place of the file's own; "none": the file's own is a value like others.
     mask_rule : str
         ``any``: a pixel is valid when any band is. ``all``: when all bands that are read are.
+    max_pixels : int, pixels
+        Largest height x width that is opened.
+    allow_network : bool
+        The path may be a URL or one of GDAL's /vsi... names.
+    on_read_error : str
+        ``fail``, or ``nodata``: blocks that cannot be decoded are masked and counted.
     """
 
     path: str
     bands: tuple[int, ...] | None = None
     src_nodata: float | str | None = None
     mask_rule: str = "any"
+    max_pixels: int = MAX_PIXELS
+    allow_network: bool = False
+    on_read_error: str = "fail"
 
 
 class Scene:

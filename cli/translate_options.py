@@ -1,0 +1,239 @@
+"""The options of ``geop2p translate``, in the groups in which its help shows them."""
+
+import click
+
+from geop2p.cli.options import (
+    BandList,
+    Command,
+    NodataValue,
+    device_option,
+    key_values,
+    overwrite_option,
+)
+
+# the keys of geop2p.blend.BLENDS and geop2p.raster.mapfile.FORMATS, and other choices and numbers
+# of the library; a test compares them, so that --help need not import it
+BLENDS = ("linear", "cosine", "cut")
+FORMATS = ("COG", "GTiff", "PNG", "JPEG")
+MAX_PIXELS = 2**35
+READ_ERRORS = ("fail", "nodata")
+
+
+def map_options(command: Command) -> Command:
+    """Add where the map goes and what kind of file it is."""
+    for option in reversed(_MAP_OPTIONS):
+        command = option(command)
+    return command
+
+
+def generator_options(command: Command) -> Command:
+    """Add what draws the map, and how."""
+    for option in reversed(_GENERATOR_OPTIONS):
+        command = option(command)
+    return command
+
+
+def scene_options(command: Command) -> Command:
+    """Add how the scene is read."""
+    for option in reversed(_SCENE_OPTIONS):
+        command = option(command)
+    return command
+
+
+def work_options(command: Command) -> Command:
+    """Add where and how the work is done."""
+    for option in reversed(_WORK_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _batch_size(param: click.Parameter, value: str) -> int | None:
+    if value == "auto":
+        return None
+    if not value.isdigit() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} (expected auto or a number from 1)", param=param)
+    return int(value)
+
+
+_MAP_OPTIONS = (
+    click.option(
+        "-o",
+        "--out",
+        required=True,
+        type=click.Path(),
+        help="The map: .tif (Cloud-Optimised GeoTIFF), .png or .jpg.",
+    ),
+    overwrite_option,
+    click.option(
+        "--skip-existing",
+        is_flag=True,
+        help="End with status 99 when the map of the same scene, model and options is there.",
+    ),
+    click.option(
+        "-f",
+        "--format",
+        "map_format",
+        type=click.Choice(FORMATS),
+        help="GDAL driver of the map. Default: by the suffix of --out, COG for .tif.",
+    ),
+    click.option(
+        "--co",
+        "creation_options",
+        multiple=True,
+        callback=key_values,
+        metavar="KEY=VALUE",
+        help="GDAL creation option, e.g. COMPRESS=ZSTD; may be repeated.",
+    ),
+    click.option(
+        "--dst-nodata",
+        type=float,
+        help="Nodata value of the map. Default: none, a mask band instead.",
+    ),
+    click.option(
+        "--preview",
+        type=click.Path(),
+        metavar="FILE.png",
+        help="Also draw the map beside its scene.",
+    ),
+)
+
+_GENERATOR_OPTIONS = (
+    click.option(
+        "-m",
+        "--model",
+        default="streets",
+        show_default=True,
+        help="A bundled model's name (see geop2p models) or a model file.",
+    ),
+    click.option(
+        "--overlap",
+        default=64,
+        show_default=True,
+        help="Pixels that neighbouring tiles share, 0 to half a tile.",
+    ),
+    click.option(
+        "--blend",
+        type=click.Choice(BLENDS),
+        default="cosine",
+        show_default=True,
+        help="How tiles fade into each other over the overlap; cut does not fade.",
+    ),
+    device_option,
+    click.option(
+        "--precision",
+        type=click.Choice(("auto", "fp32", "bf16")),
+        default="auto",
+        show_default=True,
+        help="Number format of the generator; auto is fp32.",
+    ),
+    click.option(
+        "--batch-size",
+        default="auto",
+        show_default=True,
+        metavar="auto|N",
+        callback=lambda _ctx, param, value: _batch_size(param, value),
+        help="Tiles that are translated at a time; auto is 4 on a CPU, 64 on a GPU.",
+    ),
+    click.option(
+        "--threads", type=click.IntRange(1), help="torch's CPU threads. Default: all cores."
+    ),
+)
+
+_SCENE_OPTIONS = (
+    click.option(
+        "-b",
+        "--bidx",
+        type=BandList(),
+        help="Bands of the scene in the model's order, from 1, as 4,3,2. Default: red, green, blue.",
+    ),
+    click.option(
+        "--stretch",
+        multiple=True,
+        metavar="card|auto|MIN,MAX|LOW-HIGH%",
+        help="Values that become the model's darkest and brightest, for all bands; MIN,MAX may be "
+        "repeated, --stretch 0,900 --stretch 0,700 ..., one a band. "
+        "Default: the card's, or auto (2-98%) when the scene's type is not the card's.",
+    ),
+    click.option(
+        "--src-nodata",
+        type=NodataValue(),
+        help="Nodata value in place of the scene's own, or none. Default: the scene's.",
+    ),
+    click.option(
+        "--mask-rule",
+        type=click.Choice(("any", "all")),
+        default="any",
+        show_default=True,
+        help="A pixel is valid when any band is, or only when all are.",
+    ),
+    click.option(
+        "--max-pixels",
+        type=click.IntRange(1),
+        default=MAX_PIXELS,
+        show_default=True,
+        help="Largest scene, height x width in pixels, that is opened.",
+    ),
+    click.option(
+        "--allow-network",
+        is_flag=True,
+        help="Let SCENE be a URL (https://, s3://) or a /vsi... name of GDAL's.",
+    ),
+    click.option(
+        "--on-read-error",
+        type=click.Choice(READ_ERRORS),
+        default="fail",
+        show_default=True,
+        help="What a block of the scene that cannot be decoded does: end the run, or be masked.",
+    ),
+)
+
+_WORK_OPTIONS = (
+    click.option(
+        "--strip-rows",
+        type=click.IntRange(1),
+        help="Tile rows that are worked on at a time. Default: enough for 64 tiles.",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Worker processes on this machine; 0 works in threads of this process.",
+    ),
+    click.option(
+        "--scheduler", metavar="ADDRESS", help="A running Dask scheduler to work on instead."
+    ),
+    click.option(
+        "--tls-ca",
+        type=click.Path(),
+        metavar="FILE.pem",
+        help="Authority that a tls:// scheduler has.",
+    ),
+    click.option(
+        "--tls-cert",
+        type=click.Path(),
+        metavar="FILE.pem",
+        help="Certificate to show to it.",
+    ),
+    click.option(
+        "--tls-key", type=click.Path(), metavar="FILE.pem", help="Private key of --tls-cert."
+    ),
+    click.option(
+        "--worker-timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="A strip that takes longer is given up on that worker and done elsewhere. "
+        "Default: by its number of tiles.",
+    ),
+    click.option(
+        "--fresh", is_flag=True, help="Use nothing of what an interrupted run had finished."
+    ),
+    click.option(
+        "--no-space-check",
+        "space_check",
+        is_flag=True,
+        flag_value=False,
+        default=True,
+        help="Start even where the disk has less room than the run is estimated to need.",
+    ),
+)

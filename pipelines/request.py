@@ -1,0 +1,191 @@
+"""What a translation is asked for: the options, their defaults, and what is no choice at all."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+from geop2p.blend import BLENDS
+from geop2p.errors import OptionError
+from geop2p.generator import PRECISIONS, TileFunction
+from geop2p.model import DEFAULT_MODEL
+from geop2p.progress import OnProgress, ignore_progress
+from geop2p.raster.mapfile import FORMATS
+from geop2p.raster.scene import MASK_RULES, MAX_PIXELS, READ_ERRORS, SceneSource
+
+
+class TranslateOptions(TypedDict, total=False):
+    """Options of `translate`; the defaults are those of `geop2p translate`.
+
+    Parameters
+    ----------
+    model : str or path
+        A bundled model's name or a model file. Default: the bundled ``streets``.
+    generator : torch.nn.Module or callable
+        Used instead of a model: (N, C, tile, tile) float32 in [-1, 1] to (N, K, tile, tile) in
+        [-1, 1]. The map then has the scene's type, and the stretch is undone on the way out.
+    tile : int, pixels
+        Side of the tile for ``generator``; a model's card says its own. Default 256.
+    overlap : int, pixels, 0 to half a tile
+        What neighbouring tiles share. Default 64.
+    blend : str
+        ``linear``, ``cosine`` (default) or ``cut``.
+    bidx : sequence of int
+        Bands of the scene, from 1, in the order of the model's.
+    stretch : str or sequence of str
+        ``card``, ``auto``, ``MIN,MAX`` (one, or one a band) or ``LOW-HIGH%``.
+    src_nodata : float or "none"
+        In place of the scene's own nodata value.
+    dst_nodata : float
+        Value of invalid pixels in the map, in place of a mask band.
+    mask_rule : str
+        A pixel is valid when ``any`` (default) or ``all`` bands are.
+    device, precision : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N``; ``auto``, ``fp32``, ``bf16``.
+    batch_size, threads : int
+        Tiles a batch; torch's threads.
+    strip_rows : int, tile rows
+        Height of the strips that are worked on at a time.
+    workers : int
+        Worker processes; 0 (default): threads of this process.
+    scheduler : str
+        Address of a running Dask scheduler.
+    format : str
+        ``COG`` (default for .tif), ``GTiff``, ``PNG`` or ``JPEG``.
+    creation_options : dict
+        GDAL creation options.
+    overwrite : bool
+        Replace an existing map. Default False.
+    skip_existing : bool
+        Raise `NothingToDoError` when the map is there already, of the same command. Default False.
+    fresh : bool
+        Use nothing of what an interrupted run had finished. Default False.
+    space_check : bool
+        Refuse to start where the disk has less room than the run needs. Default True.
+    max_pixels : int, pixels
+        Largest scene, height x width, that is opened. Default `MAX_PIXELS`.
+    allow_network : bool
+        Let the scene be a URL or one of GDAL's /vsi... names. Default False.
+    on_read_error : str
+        ``fail`` (default), or ``nodata``: blocks that cannot be decoded are masked and counted.
+    worker_timeout : float, seconds
+        A strip that takes longer is given up on that worker and done elsewhere. Default: by tiles.
+    tls_ca, tls_cert, tls_key : path
+        Certificates for a ``tls://`` scheduler.
+    preview : path
+        Also write a PNG of the map beside its scene.
+    on_progress : callable
+        Gets `geop2p.progress.Progress`.
+    """
+
+    model: str | os.PathLike[str]
+    generator: TileFunction
+    tile: int
+    overlap: int
+    blend: str
+    bidx: Sequence[int] | None
+    stretch: str | Sequence[str] | None
+    src_nodata: float | str | None
+    dst_nodata: float | None
+    mask_rule: str
+    device: str
+    precision: str
+    batch_size: int | None
+    threads: int | None
+    strip_rows: int | None
+    workers: int
+    scheduler: str | None
+    format: str | None
+    creation_options: Mapping[str, str]
+    overwrite: bool
+    skip_existing: bool
+    fresh: bool
+    space_check: bool
+    max_pixels: int
+    allow_network: bool
+    on_read_error: str
+    worker_timeout: float | None
+    tls_ca: str | os.PathLike[str] | None
+    tls_cert: str | os.PathLike[str] | None
+    tls_key: str | os.PathLike[str] | None
+    preview: str | os.PathLike[str] | None
+    on_progress: OnProgress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was asked for; see `TranslateOptions` for each entry."""
+
+    scene: str
+    out: Path
+    model: str | os.PathLike[str] = DEFAULT_MODEL
+    generator: TileFunction | None = None
+    tile: int = 256
+    overlap: int = 64
+    blend: str = "cosine"
+    bidx: Sequence[int] | None = None
+    stretch: str | Sequence[str] | None = None
+    src_nodata: float | str | None = None
+    dst_nodata: float | None = None
+    mask_rule: str = "any"
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    threads: int | None = None
+    strip_rows: int | None = None
+    workers: int = 0
+    scheduler: str | None = None
+    format: str | None = None
+    creation_options: Mapping[str, str] = field(default_factory=dict)
+    overwrite: bool = False
+    skip_existing: bool = False
+    fresh: bool = False
+    space_check: bool = True
+    max_pixels: int = MAX_PIXELS
+    allow_network: bool = False
+    on_read_error: str = "fail"
+    worker_timeout: float | None = None
+    tls_ca: str | os.PathLike[str] | None = None
+    tls_cert: str | os.PathLike[str] | None = None
+    tls_key: str | os.PathLike[str] | None = None
+    preview: str | os.PathLike[str] | None = None
+    on_progress: OnProgress = ignore_progress
+
+    def __post_init__(self) -> None:
+        """Refuse words that are no choice.
+
+        Raises
+        ------
+        OptionError
+            For an unknown blend, precision, mask rule or format, or a number below its least.
+        """
+        _check_choice("blend", self.blend, tuple(BLENDS))
+        _check_choice("precision", self.precision, PRECISIONS)
+        _check_choice("mask rule", self.mask_rule, MASK_RULES)
+        _check_choice("on read error", self.on_read_error, READ_ERRORS)
+        if self.format is not None:
+            _check_choice("format", self.format, tuple(FORMATS))
+        for name in ("threads", "strip_rows", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"{name} {value} (expected at least 1)")
+
+    def source(self, bands: tuple[int, ...] | None) -> SceneSource:
+        """Return how the scene is to be read."""
+        value = self.src_nodata
+        nodata = float(value) if isinstance(value, int) else value
+        return SceneSource(
+            path=self.scene,
+            bands=bands,
+            src_nodata=nodata,
+            mask_rule=self.mask_rule,
+            max_pixels=self.max_pixels,
+            allow_network=self.allow_network,
+            on_read_error=self.on_read_error,
+        )
+
+
+def _check_choice(what: str, found: str, choices: Sequence[str]) -> None:
+    if found not in choices:
+        raise OptionError(f"{what} {found!r} (choose from {', '.join(choices)})")
