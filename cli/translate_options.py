@@ -144,7 +144,7 @@ _SCENE_OPTIONS = (
         "-b",
         "--bidx",
         type=BandList(),
-        help="Bands of the scene in the model's order, from 1, as 4,3,2. Default: red, green, blue.",
+        help="Bands of the scene in the model's order, e.g. 4,3,2. Default: red, green, blue.",
     ),
     click.option(
         "--stretch",
