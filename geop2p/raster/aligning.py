@@ -9,14 +9,14 @@ from typing import Any
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
-from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as transform_points
 from rasterio.warp import transform_bounds
 
 from geop2p.errors import SceneError
 from geop2p.patches import Box
-from geop2p.raster.scene import DRIVERS, Scene, SceneSource, SceneSpec, open_scene
+from geop2p.raster.opening import SceneSource, open_dataset
+from geop2p.raster.scene import Scene, SceneSpec, open_scene
 
 ALIGNED_TOLERANCE = 0.01
 """Pixels of the scene by which corners may differ on what still counts as the same grid."""
@@ -113,7 +113,7 @@ def _warped(raster: SceneSpec, *, onto: SceneSpec, resampling: Resampling) -> It
     }
     try:
         with (
-            DatasetReader(raster.path, driver=list(DRIVERS)) as dataset,
+            open_dataset(SceneSource(path=raster.path)) as dataset,
             WarpedVRT(
                 dataset, resampling=resampling, add_alpha=_wants_alpha(dataset), **grid
             ) as vrt,

@@ -6,23 +6,45 @@ valid. Rows and columns are the scene's own, counted from its upper left corner.
 
 import logging
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import DatasetReader
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from geop2p.errors import OptionError, SceneError
+from geop2p.raster.opening import (
+    CACHE_BYTES,
+    DRIVERS,
+    MASK_RULES,
+    MAX_PIXELS,
+    READ_ERRORS,
+    SceneSource,
+    gdal_settings,
+    open_dataset,
+)
+
+__all__ = [
+    "CACHE_BYTES",
+    "DRIVERS",
+    "MASK_RULES",
+    "MAX_PIXELS",
+    "READ_ERRORS",
+    "OrderedRows",
+    "Scene",
+    "SceneSource",
+    "SceneSpec",
+    "describe",
+    "gdal_settings",
+    "open_scene",
+    "open_source",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -31,18 +53,10 @@ Mask = npt.NDArray[np.bool_]
 Span = tuple[int, int]
 """Rows or columns from the first to the one after the last."""
 
-DRIVERS = ("GTiff", "VRT", "JP2OpenJPEG", "PNG", "JPEG", "WEBP", "BMP", "HFA", "ENVI")
-"""GDAL drivers that a scene may be read with; GDAL tries no other, so a file is never a service."""
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 SEQUENTIAL_DRIVERS = ("PNG", "JPEG", "WEBP", "BMP")
 TALL_BLOCK = 1024
 """Pixels; a block taller than this makes every strip decode rows that it does not need."""
-CACHE_BYTES = 64 * 2**20
-"""GDAL's block cache for a process; enough for 11,000 columns of any layout (measured)."""
-MASK_RULES = ("any", "all")
-READ_ERRORS = ("fail", "nodata")
-MAX_PIXELS = 2**35
-"""Largest scene, height x width, that is opened unless told otherwise: 34 gigapixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,37 +112,6 @@ class SceneSpec:
     def is_georeferenced(self) -> bool:
         """Whether anything says where on the ground the scene lies."""
         return bool(self.crs or self.gcps[0] or self.rpcs or self.transform != Affine.identity())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SceneSource:
-    """Where a scene is and how it is to be read; small, and safe to send to a worker.
-
-    Parameters
-    ----------
-    path : str
-        A raster file.
-    bands : tuple of int or None
-        Bands to read, counted from 1; None is every band but alpha, red, green, blue first.
-    src_nodata : float, "none" or None
-        The nodata value in place of the file's own; "none": the file's own is a value like others.
-    mask_rule : str
-        ``any``: a pixel is valid when any band is. ``all``: when all bands that are read are.
-    max_pixels : int, pixels
-        Largest height x width that is opened.
-    allow_network : bool
-        The path may be a URL or one of GDAL's /vsi... names.
-    on_read_error : str
-        ``fail``, or ``nodata``: blocks that cannot be decoded are masked and counted.
-    """
-
-    path: str
-    bands: tuple[int, ...] | None = None
-    src_nodata: float | str | None = None
-    mask_rule: str = "any"
-    max_pixels: int = MAX_PIXELS
-    allow_network: bool = False
-    on_read_error: str = "fail"
 
 
 class Scene:
@@ -259,55 +242,8 @@ def open_scene(
 @contextmanager
 def open_source(source: SceneSource) -> Iterator[Scene]:
     """Open what ``source`` describes; raises what `open_scene` raises."""
-    check_file(source.path)
-    with gdal_settings(), _opened(source.path) as dataset:
+    with open_dataset(source) as dataset:
         yield Scene(dataset, source)
-
-
-@contextmanager
-def gdal_settings() -> Iterator[None]:
-    """Set what GDAL does in this process: a bounded cache, and no files beside the inputs."""
-    with rasterio.Env(
-        GDAL_CACHEMAX=CACHE_BYTES,
-        GDAL_PAM_ENABLED=True,
-        GDAL_MAX_DATASET_POOL_SIZE=100,
-        CPL_VSIL_GZIP_WRITE_PROPERTIES="NO",
-    ):
-        yield
-
-
-def check_file(path: str) -> None:
-    """Refuse what is not a file with something in it.
-
-    Raises
-    ------
-    SceneError
-        For a missing file, a folder or other special file, and an empty file.
-    """
-    file = Path(path)
-    if not file.exists():
-        raise SceneError(f"{path}: no such file (check the path)")
-    if not file.is_file():
-        kind = "a folder" if file.is_dir() else "not a regular file"
-        raise SceneError(f"{path}: {kind} (give a raster file, e.g. a GeoTIFF)")
-    if file.stat().st_size == 0:
-        raise SceneError(f"{path}: an empty file (copy it again)")
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[Any]:
-    with warnings.catch_warnings():
-        # a scene without a georeference is welcome: its map has none either
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            dataset = DatasetReader(path, driver=list(DRIVERS))  # rasterio.open takes one driver
-        except RasterioError as exc:
-            raise SceneError(
-                f"{path}: not a raster that can be opened: {exc} "
-                f"(expected one of {', '.join(DRIVERS)})"
-            ) from exc
-        with dataset:
-            yield dataset
 
 
 def _spec(dataset: Any, source: SceneSource) -> SceneSpec:
@@ -376,8 +312,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         When it cannot be opened.
     """
     name = os.fspath(path)
-    check_file(name)
-    with gdal_settings(), _opened(name) as dataset:
+    with open_dataset(SceneSource(path=name)) as dataset:
         mask = sorted({flag.name for band in dataset.mask_flag_enums for flag in band})
         crs = dataset.crs or dataset.gcps[1]
         return {
