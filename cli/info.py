@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geop2p.cli.output import Output, output_options
+from geop2p.redaction import escaped
 
 if TYPE_CHECKING:
     from geop2p.model import ModelCard
@@ -52,16 +53,16 @@ def _as_text(facts: dict[str, Any], *, indent: str = "") -> str:
     """Return one line a fact, nested facts indented under their name."""
     lines = []
     for key, value in facts.items():
-        name = key.replace("_", " ") if key.islower() else key
+        name = escaped(key.replace("_", " ") if key.islower() else key)
         if value in (None, "", [], {}):
             continue
         if isinstance(value, dict):
             lines += [f"{indent}{name}:", _as_text(value, indent=indent + "  ")]
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             lines.append(f"{indent}{name}:")
-            rows = [", ".join(f"{k} {v}" for k, v in row.items()) for row in value]
+            rows = [escaped(", ".join(f"{k} {v}" for k, v in row.items())) for row in value]
             lines += [f"{indent}  {row}" for row in rows]
         else:
             shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-            lines.append(f"{indent}{name}: {shown}")
+            lines.append(f"{indent}{name}: {escaped(str(shown))}")
     return "\n".join(lines)

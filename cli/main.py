@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from geop2p.errors import Geop2pError
+from geop2p.redaction import escaped, escaped_lines, redacted
 from geop2p.version import __version__
 
 COMMANDS = {
@@ -70,6 +71,7 @@ def main() -> None:
     try:
         geop2p.main(standalone_mode=False)
     except click.ClickException as exc:
+        exc.message = escaped_lines(redacted(exc.message))
         exc.show()
         sys.exit(exc.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -90,6 +92,6 @@ def _exit_on_signal(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _fail(text: str, status: int) -> NoReturn:
-    line = " ".join(text.split())
+    line = escaped(redacted(" ".join(text.split())))
     print(f"geop2p: {line}", file=sys.stderr)  # noqa: T201  the one line of a failure
     sys.exit(status)

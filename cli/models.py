@@ -3,6 +3,7 @@
 import click
 
 from geop2p.cli.output import Output, output_options
+from geop2p.redaction import escaped
 
 
 @click.command(epilog="Example: geop2p models --json")
@@ -24,7 +25,8 @@ def models(output: Output) -> None:
         for name, (path, card) in cards.items()
     }
     lines = [
-        f"{name}{' (default)' if fact['is_default'] else ''}: {fact['description']} "
+        f"{escaped(name)}{' (default)' if fact['is_default'] else ''}: "
+        f"{escaped(fact['description'])} "
         f"[{fact['mib']} MiB; about {fact['gsd_m']} m a pixel]"
         for name, fact in facts.items()
     ]

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from geop2p.progress import OnProgress, Progress, ignore_progress
+from geop2p.redaction import escaped, escaped_lines, redacted, redacted_facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +31,16 @@ class Output:
     is_json: bool = False
 
     def result(self, facts: Mapping[str, Any], *, text: str) -> None:
-        """Tell the result: ``facts`` as one line of JSON, or ``text`` for people, on stdout."""
-        click.echo(json.dumps(facts, sort_keys=True, default=str) if self.is_json else text)
+        """Tell the result: ``facts`` as one line of JSON, or ``text`` for people, on stdout.
+
+        Secrets of URLs are told in neither. Names in ``text`` must be `escaped` where a line break
+        in one could pass for a line of the result.
+        """
+        if self.is_json:
+            plain = json.loads(json.dumps(facts, default=str))
+            click.echo(json.dumps(redacted_facts(plain), sort_keys=True))
+        else:
+            click.echo(escaped_lines(redacted(text)))
 
     @contextmanager
     def progress(self) -> Iterator[OnProgress]:
@@ -65,7 +74,7 @@ class _StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         level = record.levelname.lower()
         prefix = "" if level == "info" else f"{level}: "
-        click.echo(f"geop2p: {prefix}{record.getMessage()}", err=True)
+        click.echo(f"geop2p: {prefix}{escaped(redacted(record.getMessage()))}", err=True)
 
 
 def _start_logging(*, debug: bool) -> None:
@@ -114,7 +123,7 @@ def _progress_bar() -> Iterator[OnProgress]:
                 completed=progress.done,
                 total=progress.total,
                 rate=rate,
-                note=progress.note,
+                note=escaped(redacted(progress.note)),
             )
 
         yield show
@@ -128,7 +137,7 @@ def _percent_lines() -> OnProgress:
         if percent <= shown.get(progress.stage, 0):
             return
         shown[progress.stage] = percent
-        note = f"  {progress.note}" if progress.note else ""
+        note = f"  {escaped(redacted(progress.note))}" if progress.note else ""
         click.echo(
             f"{progress.stage} {percent}% ({progress.done}/{progress.total} {progress.unit}){note}",
             err=True,

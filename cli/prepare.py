@@ -7,6 +7,7 @@ import click
 
 from geop2p.cli.options import BandList
 from geop2p.cli.output import Output, output_options
+from geop2p.redaction import escaped
 
 LISTS = ("--target", "--val")
 """Options that take every path up to the next option."""
@@ -122,6 +123,6 @@ def prepare(
     left_out = ", ".join(f"{count} {reason}" for reason, count in report.left_out.items())
     output.result(
         asdict(report),
-        text=f"{report.out}: {report.train} pairs train, {report.val} validate "
+        text=f"{escaped(str(report.out))}: {report.train} pairs train, {report.val} validate "
         f"(left out: {left_out}) in {report.seconds:.1f} s",
     )

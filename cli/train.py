@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from geop2p.cli.options import device_option
 from geop2p.cli.output import Output, output_options
+from geop2p.redaction import escaped
 
 if TYPE_CHECKING:
     from geop2p.pipelines.train import TrainReport
@@ -246,7 +247,7 @@ def _is_given(ctx: click.Context, name: str) -> bool:
 def _text(report: "TrainReport") -> str:
     stopped = "" if report.is_complete else " (stopped by --max-minutes; --resume goes on)"
     lines = [
-        f"{report.model_path}: {report.epochs} epochs, {report.steps} steps{stopped}",
+        f"{escaped(str(report.model_path))}: {report.epochs} epochs, {report.steps} steps{stopped}",
         f"time: {report.seconds / 60:.1f} minutes",
         f"pairs: {report.train_pairs} train, {report.val_pairs} validate",
     ]
