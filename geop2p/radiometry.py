@@ -1,5 +1,6 @@
 """Native values to [-1, 1] and back, by one linear stretch a scene, never one a tile."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
+HUGE, TINY = 2.0**1000, 2.0**-900
+"""Beyond these a difference of two float64, or its inverse, may be infinite."""
 AUTO_PERCENTILES = (2.0, 98.0)
 """What ``auto`` stretches between; the cumulative cut that QGIS shows a raster with by default."""
 
@@ -38,17 +41,24 @@ class Stretch:
         Raises
         ------
         OptionError
-            When ``low < high`` does not hold for a band.
+            When ``low < high`` does not hold for a band, or one of them is no finite number.
         """
         for low, high in zip(self.low, self.high, strict=True):
             if not low < high:
                 raise OptionError(f"stretch {low:g},{high:g} is empty (MIN must be below MAX)")
+            if not (math.isfinite(low) and math.isfinite(high)):
+                raise OptionError(f"stretch {low:g},{high:g} has no end (expected finite numbers)")
 
     @classmethod
     def of_dtype(cls, dtype: str, bands: int) -> "Stretch":
         """Return the whole range of an integer type, the same for every band."""
         limits = np.iinfo(dtype)
         return cls((float(limits.min),) * bands, (float(limits.max),) * bands)
+
+    @classmethod
+    def of_bits(cls, bits: int, bands: int) -> "Stretch":
+        """Return the whole range of unsigned numbers of ``bits`` bits, e.g. 0 to 4095 of 12."""
+        return cls((0.0,) * bands, (2.0**bits - 1,) * bands)
 
     def to_unit(self, pixels: Pixels) -> Floats:
         """Return (C, ...) native values as float32 in [-1, 1]; values outside are clipped."""
@@ -60,28 +70,42 @@ class Stretch:
         return self._scaled(pixels)
 
     def _scaled(self, pixels: Pixels) -> Floats:
-        low, span = self._columns(pixels.ndim)
-        values = (pixels - low) * (2.0 / span) - 1.0
+        low, high = self._columns(pixels.ndim)
+        inside = np.clip(pixels, low, high)  # first, so that no difference can overflow
+        scale = _scale_of(low, high)
+        low, high, inside = low * scale, high * scale, inside * scale
+        values = (inside - low) * (2.0 / (high - low)) - 1.0
         return np.asarray(np.clip(values, -1.0, 1.0), np.float32)
 
     def from_unit(self, unit: Floats, dtype: str) -> Pixels:
         """Return (C, ...) float32 in [-1, 1] as native values of ``dtype``.
 
-        Integers are rounded to the nearest, halves to even; the result is clipped to the stretch.
+        Integers are rounded to the nearest, halves to even; the result is clipped to the stretch
+        and to what the type can hold.
         """
-        is_small = np.dtype(dtype).itemsize <= 2  # float32 is exact enough for 16 bits
-        low, span = self._columns(unit.ndim, np.float32 if is_small else np.float64)
-        values = (np.clip(unit, -1.0, 1.0) + 1.0) * (span / 2.0) + low
+        # float32 is exact enough for 16 bits
+        is_small = np.dtype(dtype).itemsize <= 2 and self._is_within(np.dtype(np.float32))
+        low, high = self._columns(unit.ndim, np.float32 if is_small else np.float64)
+        scale = 1.0 if is_small else _scale_of(low, high)
+        low, high = low * scale, high * scale
+        values = ((np.clip(unit, -1.0, 1.0) + 1.0) * ((high - low) / 2.0) + low) / scale
         if np.issubdtype(dtype, np.integer):
             values = np.rint(values)
+        if not self._is_within(np.dtype(dtype)):
+            values = np.clip(values, *_limits(np.dtype(dtype)))
         return np.asarray(values.astype(dtype))
+
+    def _is_within(self, dtype: np.dtype[Any]) -> bool:
+        """Return whether the type can hold every value of the stretch."""
+        lowest, highest = _limits(dtype)
+        return lowest <= min(self.low) and max(self.high) <= highest
 
     def count_clipped(self, pixels: Pixels, valid: Mask) -> int:
         """Return how many valid values, over all bands, lie outside the stretch."""
         if np.issubdtype(pixels.dtype, np.integer) and self._covers(pixels.dtype):
             return 0
-        low, span = self._columns(pixels.ndim)
-        return int(np.count_nonzero(((pixels < low) | (pixels > low + span)) & valid))
+        low, high = self._columns(pixels.ndim)
+        return int(np.count_nonzero(((pixels < low) | (pixels > high)) & valid))
 
     def _covers(self, dtype: np.dtype[Any]) -> bool:
         limits = np.iinfo(dtype)
@@ -90,10 +114,12 @@ class Stretch:
     def _columns(
         self, ndim: int, dtype: type[np.floating[Any]] = np.float64
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return low and high - low, shaped to meet (C, ...) arrays of ``ndim`` dimensions."""
+        """Return low and high, shaped to meet (C, ...) arrays of ``ndim`` dimensions."""
         shape = (len(self.low),) + (1,) * (ndim - 1)
-        low, high = np.reshape(self.low, shape), np.reshape(self.high, shape)
-        return low.astype(dtype), (high - low).astype(dtype)
+        return (
+            np.reshape(np.array(self.low, dtype), shape),
+            np.reshape(np.array(self.high, dtype), shape),
+        )
 
     def __str__(self) -> str:
         """Return ``MIN,MAX`` once when the bands agree, else one a band."""
@@ -127,13 +153,15 @@ class MapValues:
         OptionError
             In that case.
         """
-        if self.nodata is not None and np.dtype(self.dtype).kind in "iu":
-            limits = np.iinfo(self.dtype)
-            if self.nodata != round(self.nodata) or not limits.min <= self.nodata <= limits.max:
-                raise OptionError(
-                    f"nodata {self.nodata:g} is no {self.dtype} "
-                    f"(expected a whole number from {limits.min} to {limits.max})"
-                )
+        if self.nodata is None or value_of_dtype(self.nodata, self.dtype) is not None:
+            return
+        if np.dtype(self.dtype).kind == "f":
+            raise OptionError(f"nodata {self.nodata:g} is no {self.dtype} (it is too large)")
+        limits = np.iinfo(self.dtype)
+        raise OptionError(
+            f"nodata {self.nodata:g} is no {self.dtype} "
+            f"(expected a whole number from {limits.min} to {limits.max})"
+        )
 
     def draw(self, unit: Floats, valid: Mask) -> Pixels:
         """Return the map's pixels of (K, H, W) float32 in [-1, 1], rounded.
@@ -154,6 +182,35 @@ class MapValues:
         if bands == len(self.stretch.low):
             return self.stretch
         return Stretch(self.stretch.low[:1] * bands, self.stretch.high[:1] * bands)
+
+
+def value_of_dtype(value: float, dtype: str) -> np.generic | None:
+    """Return a number as a scalar of ``dtype``; None when no pixel of that type can have it."""
+    kind = np.dtype(dtype).type
+    if np.dtype(dtype).kind == "f":
+        with np.errstate(over="ignore"):
+            converted = kind(value)
+        return converted if np.isfinite(converted) or not math.isfinite(value) else None
+    if not math.isfinite(value) or value != math.floor(value):
+        return None
+    limits = np.iinfo(dtype)
+    return kind(int(value)) if int(limits.min) <= int(value) <= int(limits.max) else None
+
+
+def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the lowest and the highest float64 that can be cast to a type."""
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+    lowest, highest = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    is_exact = int(float(highest)) == highest
+    return float(lowest), float(highest) if is_exact else float(np.nextafter(float(highest), 0.0))
+
+
+def _scale_of(low: Pixels, high: Pixels) -> Pixels:
+    """Return powers of two that keep differences of extreme values, and their inverse, finite."""
+    is_huge = np.maximum(np.abs(low), np.abs(high)) > HUGE
+    is_tiny = high / 2 - low / 2 < TINY
+    return np.where(is_huge, 2.0**-60, np.where(is_tiny, 2.0**200, 1.0))
 
 
 def _beside(value: Pixels) -> Pixels:
@@ -196,9 +253,23 @@ class Percentiles:
         """Return the stretch of (C, N) valid samples; a constant band gets a range of 1."""
         if samples.shape[1] == 0:  # all masked: nothing will be translated
             return Stretch((0.0,) * len(samples), (1.0,) * len(samples))
-        lows, highs = np.percentile(samples, [self.low, self.high], axis=1)
-        highs = np.where(highs > lows, highs, lows + 1)
-        return Stretch(tuple(map(float, lows)), tuple(map(float, highs)))
+        values = samples.astype(np.float64) if samples.dtype.kind == "f" else samples
+        scale = 2.0**-60 if samples.dtype.kind == "f" and np.abs(values).max() > HUGE else None
+        values = values if scale is None else values * scale
+        lows, highs = np.percentile(values, [self.low, self.high], axis=1) / (scale or 1.0)
+        ranges = [_widened(float(low), float(high)) for low, high in zip(lows, highs, strict=True)]
+        return Stretch(tuple(low for low, _ in ranges), tuple(high for _, high in ranges))
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    """Return a range with something in it: of a constant band, from the constant up by one.
+
+    Where a number is so large that one more is no other number, by a millionth of it.
+    """
+    if low < high:
+        return low, high
+    step = max(1.0, abs(low) * 2.0**-20)
+    return (low, low + step) if math.isfinite(low + step) else (low - step, low)
 
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from scenes import noise
 
 from geop2p.errors import OptionError
-from geop2p.radiometry import MapValues, Percentiles, Stretch, parse_stretch, per_band
+from geop2p.radiometry import (
+    MapValues,
+    Percentiles,
+    Stretch,
+    parse_stretch,
+    per_band,
+    value_of_dtype,
+)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16"])
@@ -99,3 +106,87 @@ def test_valid_pixels_never_get_the_nodata_value(nodata, beside):
 def test_a_nodata_value_outside_the_type_is_refused(nodata):
     with pytest.raises(OptionError, match="whole number from 0 to 255"):
         MapValues(dtype="uint8", stretch=Stretch((0.0,), (255.0,)), nodata=nodata)
+
+
+EXTREMES = {
+    "whole float32": ("float32", (-3.4e38, 3.4e38)),
+    "whole float64": ("float64", (-1.7e308, 1.7e308)),
+    "large": ("float64", (1.6e308, 1.7e308)),
+    "denormal": ("float64", (0.0, 5e-324)),
+    "small": ("float64", (1e-300, 3e-300)),
+}
+
+
+@pytest.mark.parametrize("case", EXTREMES)
+def test_extreme_ranges_neither_overflow_nor_divide_by_nothing(case):
+    dtype, (low, high) = EXTREMES[case]
+    stretch = Stretch((low,), (high,))
+    values = np.array([[[low, high, np.inf, -np.inf]]], dtype)
+    unit = stretch.to_unit(values)
+    assert unit.ravel().tolist() == [-1, 1, 1, -1]
+    assert stretch.from_unit(unit[..., :2], dtype).ravel().tolist() == values.ravel()[:2].tolist()
+
+
+CONSTANTS = {"float32": [0.0, 7.0, 1e38, -1e38], "float64": [1.7e308, -1.7e308, 5e-324]}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "constant"), [(dtype, value) for dtype in CONSTANTS for value in CONSTANTS[dtype]]
+)
+def test_a_constant_of_any_size_has_a_range(dtype, constant):
+    value = np.full((1, 1, 9), constant, dtype)
+    stretch = Percentiles(2, 98).of(value[0])
+    unit = stretch.to_unit(value)
+    assert np.isfinite(unit).all()
+    assert stretch.from_unit(unit, dtype).ravel()[0] == value.ravel()[0]
+
+
+def test_percentiles_of_extremes_are_finite():
+    values = np.array([[-1.7e308, 0.0, 1.7e308], [1.0, 2.0, 3.0]])
+    stretch = Percentiles(0, 100).of(values)
+    assert (stretch.low, stretch.high) == ((-1.7e308, 1.0), (1.7e308, 3.0))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "uint32", "int64", "uint64"])
+def test_a_stretch_wider_than_the_type_is_clipped_to_it(dtype):
+    limits = np.iinfo(dtype)
+    stretch = Stretch((-1e300,), (1e300,))
+    lowest, _, highest = stretch.from_unit(np.array([[-1, 0, 1]], np.float32), dtype).ravel()
+    assert lowest == limits.min
+    assert highest > limits.max * 0.999
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "expected"),
+    [
+        (255.0, "uint8", 255),
+        (-9999.0, "uint8", None),
+        (0.5, "uint8", None),
+        (np.nan, "int16", None),
+        (np.inf, "int16", None),
+        (-9999.0, "int16", -9999),
+        (1e39, "float32", None),
+        (np.inf, "float32", np.inf),
+        (-3.40282347e38, "float32", np.finfo("float32").min),
+        (2.0**62, "int64", 2**62),
+        (2.0**63, "int64", None),
+    ],
+)
+def test_what_a_type_can_hold_is_known(value, dtype, expected):
+    assert value_of_dtype(value, dtype) == expected
+    assert np.isnan(value_of_dtype(np.nan, "float32"))
+
+
+@pytest.mark.parametrize("nodata", [np.nan, np.inf, -9999.0, 1.5, 1e30])
+def test_a_nodata_value_that_the_map_cannot_hold_is_refused(nodata):
+    with pytest.raises(OptionError, match="is no uint8"):
+        MapValues(dtype="uint8", stretch=Stretch((0.0,), (255.0,)), nodata=nodata)
+
+
+def test_few_bits_have_their_own_range():
+    assert Stretch.of_bits(12, 2) == Stretch((0.0, 0.0), (4095.0, 4095.0))
+
+
+def test_an_endless_stretch_is_refused():
+    with pytest.raises(OptionError, match="has no end"):
+        Stretch((0.0,), (float("inf"),))
