@@ -35,6 +35,8 @@ class SceneSource:
         Bands to read, counted from 1; None is every band but alpha, red, green, blue first.
     src_nodata : float, "none" or None
         The nodata value in place of the file's own; "none": the file's own is a value like others.
+    is_expanded : bool
+        A palette, cyan-magenta-yellow-black and luma-chroma become red, green, blue.
     mask_rule : str
         ``any``: a pixel is valid when any band is. ``all``: when all bands that are read are.
     max_pixels : int, pixels
@@ -47,6 +49,7 @@ class SceneSource:
 
     path: str
     bands: tuple[int, ...] | None = None
+    is_expanded: bool = False
     src_nodata: float | str | None = None
     mask_rule: str = "any"
     max_pixels: int = MAX_PIXELS

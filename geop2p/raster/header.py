@@ -1,0 +1,191 @@
+"""What the header of a scene says."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from affine import Affine
+
+from geop2p.errors import SceneError
+from geop2p.raster.bands import Expansion, common_dtype, true_bits
+from geop2p.raster.masks import SceneMask
+from geop2p.raster.opening import SceneSource, open_dataset
+
+SEQUENTIAL_DRIVERS = ("PNG", "JPEG", "WEBP", "BMP")
+TALL_BLOCK = 1024
+"""Pixels; a block taller than this makes every strip decode rows that it does not need."""
+BLOCK_BYTES = 512 * 2**20
+"""Largest block that is decoded: GDAL holds it twice, so a scene of larger ones is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneSpec:
+    """What the header of a scene says.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    driver : str
+        GDAL's name of the format.
+    height, width : int, pixels
+        Size.
+    bands : tuple of int
+        The bands that are read, counted from 1, in the order of the channels.
+    colours : tuple of str
+        What each channel shows by the file's colour interpretation, e.g. ``red``, ``undefined``;
+        as many as bands, or three where those are expanded.
+    dtype : str
+        numpy name of the type of the channels.
+    file_dtype : str
+        numpy name of the type of the bands that are read: not ``dtype`` where they are expanded.
+    bits : int or None
+        How many bits the values really have, e.g. 12; None: as many as their type.
+    is_expanded : bool
+        The channels are red, green, blue made of a palette or of other colours.
+    block : tuple of int, pixels
+        (height, width) of what is decoded at a time.
+    crs : rasterio.crs.CRS or None
+        Coordinate reference system.
+    transform : affine.Affine
+        (column, row) to (x, y) in CRS units; the identity when there is none.
+    gcps : tuple
+        Ground control points and their CRS: ``(list, CRS or None)``; an empty list without.
+    rpcs : rasterio.rpc.RPC or None
+        Rational polynomial coefficients.
+    is_point : bool
+        Coordinates mean pixel centres (``AREA_OR_POINT=Point``).
+    is_sequential : bool
+        Windows cannot be decoded by themselves; rows are best read in order, once.
+    has_mask : bool
+        Some pixels may be invalid.
+    """
+
+    path: str
+    driver: str
+    height: int
+    width: int
+    bands: tuple[int, ...]
+    colours: tuple[str, ...]
+    dtype: str
+    file_dtype: str
+    bits: int | None
+    is_expanded: bool
+    block: tuple[int, int]
+    crs: Any
+    transform: Affine
+    gcps: tuple[list[Any], Any]
+    rpcs: Any
+    is_point: bool
+    is_sequential: bool
+    has_mask: bool
+
+    @property
+    def count(self) -> int:
+        """How many channels there are."""
+        return len(self.colours)
+
+    @property
+    def is_georeferenced(self) -> bool:
+        """Whether anything says where on the ground the scene lies."""
+        return bool(self.crs or self.gcps[0] or self.rpcs or self.transform != Affine.identity())
+
+
+def read_spec(
+    dataset: Any,
+    path: str,
+    bands: tuple[int, ...],
+    *,
+    expansion: Expansion | None,
+    mask: SceneMask,
+) -> SceneSpec:
+    """Return the header of an open dataset, for the bands that are read.
+
+    Raises
+    ------
+    SceneError
+        When bands are of several types or of none that is known, or blocks are too large.
+    """
+    file_dtype = common_dtype(dataset, path, bands)
+    colours = tuple(dataset.colorinterp[band - 1].name for band in bands)
+    spec = SceneSpec(
+        path=path,
+        driver=dataset.driver,
+        height=dataset.height,
+        width=dataset.width,
+        bands=bands,
+        colours=colours if expansion is None else ("red", "green", "blue"),
+        dtype=file_dtype if expansion is None else expansion.dtype,
+        file_dtype=file_dtype,
+        bits=true_bits(dataset, bands) if expansion is None else None,
+        is_expanded=expansion is not None,
+        block=dataset.block_shapes[bands[0] - 1],
+        crs=dataset.crs,
+        transform=dataset.transform,
+        gcps=dataset.gcps,
+        rpcs=dataset.rpcs,
+        is_point=dataset.tags().get("AREA_OR_POINT") == "Point",
+        is_sequential=_is_sequential(dataset),
+        has_mask=mask.is_masked,
+    )
+    _check_block(dataset, spec)
+    return spec
+
+
+def _check_block(dataset: Any, spec: SceneSpec) -> None:
+    """Refuse a scene that can only be read by decoding more at a time than fits into memory.
+
+    Raises
+    ------
+    SceneError
+        In that case.
+    """
+    is_pixelwise = dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL"
+    bands = dataset.count if is_pixelwise else 1
+    size = spec.block[0] * spec.block[1] * np.dtype(spec.file_dtype).itemsize * bands
+    if size > BLOCK_BYTES:
+        raise SceneError(
+            f"{spec.path}: blocks of {spec.block[1]} x {spec.block[0]} pixels, {size >> 20} MiB "
+            f"each (expected at most {BLOCK_BYTES >> 20} MiB: retile it, e.g. with "
+            "gdal_translate -co TILED=YES -co COMPRESS=DEFLATE)"
+        )
+
+
+def _is_sequential(dataset: Any) -> bool:
+    tallest = max(height for height, _ in dataset.block_shapes)
+    return dataset.driver in SEQUENTIAL_DRIVERS or tallest > TALL_BLOCK
+
+
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a raster's header says, as plain values for people and programs.
+
+    Raises
+    ------
+    SceneError
+        When it cannot be opened.
+    """
+    name = os.fspath(path)
+    with open_dataset(SceneSource(path=name)) as dataset:
+        mask = sorted({flag.name for band in dataset.mask_flag_enums for flag in band})
+        crs = dataset.crs or dataset.gcps[1]
+        return {
+            "driver": dataset.driver,
+            "height": dataset.height,
+            "width": dataset.width,
+            "bands": dataset.count,
+            "dtypes": sorted(set(map(str, dataset.dtypes))),
+            "colours": [colour.name for colour in dataset.colorinterp],
+            "crs": crs.to_string() if crs else None,
+            "bounds": list(dataset.bounds) if dataset.crs else None,
+            "pixel_size": list(dataset.res) if dataset.crs else None,
+            "gcps": len(dataset.gcps[0]),
+            "has_rpcs": dataset.rpcs is not None,
+            "nodata": None if dataset.nodata is None else str(dataset.nodata),
+            "mask": mask,
+            "blocks": [list(shape) for shape in sorted(set(dataset.block_shapes))],
+            "compression": str(dataset.profile.get("compress", "none")),
+            "overviews": dataset.overviews(1),
+            "is_read_in_order": _is_sequential(dataset),
+            "tags": dataset.tags(),
+        }
