@@ -125,7 +125,7 @@ def test_reading_leaves_the_folder_as_it_was(tmp_path):
     [
         ("missing.tif", None, "no such file"),
         ("empty.tif", b"", "an empty file"),
-        ("text.tif", b"dear reader", "not a raster that can be opened"),
+        ("text.tif", b"dear reader", "a text of 11 bytes"),
     ],
 )
 def test_what_is_no_raster_is_named(tmp_path, name, content, finding):
