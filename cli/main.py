@@ -4,12 +4,12 @@ import importlib
 import os
 import signal
 import sys
-from types import FrameType
 from typing import NoReturn
 
 import click
 
-from geop2p.errors import Geop2pError
+from geop2p.cli.signals import GOING_ON, Interruption, tell, watched
+from geop2p.errors import Geop2pError, NothingToDoError
 from geop2p.redaction import escaped, escaped_lines, redacted
 from geop2p.version import __version__
 
@@ -17,13 +17,12 @@ COMMANDS = {
     "translate": "Turn a scene into a map.",
     "train": "Train a generator from pairs of scene and map.",
     "prepare": "Cut training pairs from scenes and the maps, labels or vectors of the same ground.",
+    "check": "Verify that a map is whole and lies on its scene.",
+    "clean": "List and remove what interrupted runs left.",
     "info": "Explain a raster or a model.",
     "models": "List the bundled models.",
 }
 """Every command has a file of its name here, which is read only when the command is used."""
-
-
-GOING_ON = "translate goes on with the same command, train with --resume"
 
 
 class LazyGroup(click.Group):
@@ -67,13 +66,16 @@ def main() -> None:
     """Run the command line; always ends in `sys.exit`."""
     # threads that wait without spinning leave cores to those that work; read when torch is loaded
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
-        geop2p.main(standalone_mode=False)
+        with watched():
+            geop2p.main(standalone_mode=False)
     except click.ClickException as exc:
         exc.message = escaped_lines(redacted(exc.message))
         exc.show()
         sys.exit(exc.exit_code)
+    except Interruption as exc:
+        tell(exc.text)
+        sys.exit(128 + exc.number)
     except (click.Abort, KeyboardInterrupt):
         _fail(f"interrupted; {GOING_ON}", 128 + signal.SIGINT)
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
@@ -82,13 +84,9 @@ def main() -> None:
     except Geop2pError as exc:
         if "--debug" in sys.argv:
             raise
-        _fail(f"error: {exc}", exc.exit_status)
+        prefix = "nothing to do" if isinstance(exc, NothingToDoError) else "error"
+        _fail(f"{prefix}: {exc}", exc.exit_status)
     sys.exit(0)
-
-
-def _exit_on_signal(number: int, _frame: FrameType | None) -> NoReturn:
-    """Leave through every ``finally``, with the status that shells give a signal."""
-    _fail(f"terminated; {GOING_ON}", 128 + number)
 
 
 def _fail(text: str, status: int) -> NoReturn:

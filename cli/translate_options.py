@@ -11,7 +11,7 @@ from geop2p.cli.options import (
     overwrite_option,
 )
 
-# the keys of geop2p.blend.BLENDS and geop2p.raster.mapfile.FORMATS, and other choices and numbers
+# the keys of geop2p.blend.BLENDS and geop2p.raster.mapformat.FORMATS, and other choices and numbers
 # of the library; a test compares them, so that --help need not import it
 BLENDS = ("linear", "cosine", "cut")
 FORMATS = ("COG", "GTiff", "PNG", "JPEG")

@@ -78,11 +78,13 @@ REPORTS = {
     "translate": ("geop2p.pipelines.translate", "TranslateReport"),
     "train": ("geop2p.pipelines.train", "TrainReport"),
     "prepare": ("geop2p.pipelines.prepare", "PrepareReport"),
+    "check": ("geop2p.pipelines.check", "CheckReport"),
 }
 """Command to the dataclass whose fields are the keys of its JSON object."""
 
 JSON_TYPES = {
     "str": "text",
+    "str or None": "text or null",
     "Path": "text",
     "tuple of str": "list of texts",
     "int": "whole number",
@@ -123,6 +125,11 @@ MODEL_KEYS = {
     "field": "what a pixel of the map depends on: `whole tile`, or a radius in pixels",
     "...": "every entry of the model card, see [model-format.md](model-format.md)",
 }
+CLEAN_KEYS = {
+    "removed": "paths of what was removed, or would be",
+    "left": "paths of what a run may be at work on",
+    "is_dry_run": "whether nothing was removed",
+}
 MODELS_KEYS = {
     "path": "the file",
     "mib": "its size in MiB",
@@ -133,6 +140,7 @@ MODELS_KEYS = {
 }
 KEYS = {
     "info": {"a raster": RASTER_KEYS, "a model": MODEL_KEYS},
+    "clean": {"the folder": CLEAN_KEYS},
     "models": {"each model, under its name": MODELS_KEYS},
 }
 

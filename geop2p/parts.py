@@ -1,30 +1,41 @@
 """Finished strips on disk: what a run has done, safe from whatever ends it.
 
-A part file holds one strip: inner rows in the map's type, head and foot as float32 sums that a
-neighbour completes, and the mask. It is a plain ``.npz`` whose archive carries a CRC-32 of every
-array, which is checked on reading. The folder's name carries a fingerprint of everything that
-changes pixels, so parts of another scene, model or option are never met.
+A folder ``.NAME.KEY.parts`` beside the target holds them. KEY is made from a fingerprint of
+everything that changes pixels, so parts of another scene, model or option are never met; the
+fingerprint itself is in ``state.json``. A part file holds one strip: inner rows in the map's type,
+head and foot as float32 sums that a neighbour completes, and the mask. Its first line is the
+SHA-256 of KEY and of the rest, a plain ``.npz``, and is checked whenever the part is read.
 """
 
 import hashlib
 import json
+import logging
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from geop2p.errors import OutputError
+from geop2p.faults import around
 from geop2p.grid import Strip
-from geop2p.writing import replacing
+from geop2p.writing import remains, replacing, told_as_output_error, write_atomically
 
 Pixels = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+
+STATE = "state.json"
+OVERHEAD_BYTES = 2**13
+"""Of a part file, beside its arrays."""
+DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,31 +65,42 @@ class StripResult:
 
 
 class PartStore:
-    """The folder of part files of one run."""
+    """The folder of part files of one run.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Parameters
+    ----------
+    target : Path
+        The map.
+    fingerprint : dict
+        Everything that changes its pixels; equal fingerprints share the folder.
+    """
 
-    @classmethod
-    def beside(cls, target: Path, fingerprint: Mapping[str, Any]) -> "PartStore":
-        """Return the store for a target; equal fingerprints share it. The folder is made.
+    def __init__(self, target: Path, fingerprint: Mapping[str, Any]) -> None:
+        self._target = target
+        self._fingerprint = json.dumps(fingerprint, sort_keys=True, default=str)
+        self._key = hashlib.sha256(self._fingerprint.encode()).hexdigest()[:16]
+        self.folder = target.with_name(f".{target.name}.{self._key}.parts")
+
+    def open(self) -> None:
+        """Make the folder; or empty it when its state is not that of this run.
 
         Raises
         ------
         OutputError
             When it cannot be made.
         """
-        text = json.dumps(fingerprint, sort_keys=True, default=str)
-        key = hashlib.sha256(text.encode()).hexdigest()[:16]
-        folder = target.with_name(f".{target.name}.{key}.parts")
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as exc:
-            raise OutputError(
-                f"{target}: no folder for finished strips can be made beside it: {exc.strerror} "
-                "(choose another --out)"
-            ) from exc
-        return cls(folder)
+        with told_as_output_error(self._target):
+            if self.folder.exists() and not self._is_ours():
+                logger.warning(
+                    "%s: its state is damaged or of another run, every strip is made again",
+                    self.folder,
+                )
+                self.remove()
+            with around("make folder"):
+                self.folder.mkdir(exist_ok=True)
+        if not (self.folder / STATE).exists():
+            with around("write state"):
+                write_atomically(self.folder / STATE, self._fingerprint.encode())
 
     def save(self, result: StripResult) -> None:
         """Keep a strip; it is on the disk, complete, when this returns.
@@ -88,39 +110,135 @@ class PartStore:
         OutputError
             When it cannot be written.
         """
-        with replacing(self._path(result.strip)) as temporary, temporary.open("wb") as file:
-            np.savez(
-                file,
-                head=result.head,
-                inner=result.inner,
-                foot=result.foot,
-                valid=np.packbits(result.valid),
-                counts=np.frombuffer(json.dumps(dict(result.counts)).encode(), np.uint8),
-            )
+        content = _packed(result)
+        with (
+            replacing(self._path(result.strip), needed=len(content)) as temporary,
+            around("write part"),
+            temporary.open("wb") as file,
+        ):
+            file.write(self._digest(content) + b"\n")
+            file.write(content)
 
     def load(self, strip: Strip) -> StripResult | None:
-        """Return a strip that was kept, or None when it is missing or damaged."""
+        """Return a strip that was kept; None when it is missing or, with a warning, damaged."""
+        path = self._path(strip)
         try:
-            with np.load(self._path(strip), allow_pickle=False) as arrays:
-                return _result(strip, {name: arrays[name] for name in arrays.files})
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            digest, _newline, content = path.read_bytes().partition(b"\n")
+            if digest != self._digest(content):
+                raise ValueError("its checksum does not match")
+            return _unpacked(strip, content)
+        except FileNotFoundError:
+            return None
+        except DAMAGE as exc:
+            logger.warning("%s: damaged (%s), the strip is made again", path, exc)
             return None
 
     def missing(self, strips: list[Strip]) -> Iterator[Strip]:
         """Yield the strips that are not here, or not whole."""
         for strip in strips:
-            if not self._path(strip).exists() or self.load(strip) is None:
+            if self.load(strip) is None:
                 yield strip
+
+    def is_empty(self) -> bool:
+        """Return whether no strip is here."""
+        return not any(self.folder.glob("strip-*.part"))
+
+    def used_bytes(self) -> int:
+        """Return how much room the parts that are here take."""
+        if not self.folder.is_dir():
+            return 0
+        return sum(path.stat().st_size for path in self.folder.iterdir())
 
     def remove(self) -> None:
         """Remove the folder and what is in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with around("remove folder"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.unlink(missing_ok=True)  # a file that took its name
+
+    def _is_ours(self) -> bool:
+        state = self.folder / STATE
+        if not self.folder.is_dir():
+            return False
+        if not state.exists():
+            return not any(self.folder.iterdir())
+        return state.read_bytes() == self._fingerprint.encode()
+
+    def _digest(self, content: bytes) -> bytes:
+        return hashlib.sha256(self._key.encode() + content).hexdigest().encode()
 
     def _path(self, strip: Strip) -> Path:
-        return self.folder / f"strip-{strip.first:05d}-{strip.last:05d}.npz"
+        return self.folder / f"strip-{strip.first:05d}-{strip.last:05d}.part"
 
 
-def _result(strip: Strip, arrays: Mapping[str, Pixels]) -> StripResult:
+def part_folders(target: Path) -> list[Path]:
+    """Return the folders of parts beside a target, of whatever run."""
+    named = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{16}}\.parts")
+    return sorted(path for path in target.parent.iterdir() if named.fullmatch(path.name))
+
+
+def remove_temporary(target: Path) -> None:
+    """Remove the half-written files of killed runs; this process holds the target's lock.
+
+    Raises
+    ------
+    OutputError
+        When the folder does not let them go.
+    """
+    with told_as_output_error(target):
+        for path in remains(target):
+            with around("remove file"):
+                path.unlink(missing_ok=True)
+
+
+def remove_parts(target: Path) -> None:
+    """Remove the parts of every run for a target; this process holds its lock.
+
+    Raises
+    ------
+    OutputError
+        When the folder does not let them go.
+    """
+    with told_as_output_error(target):
+        for folder in part_folders(target):
+            with around("remove folder"):
+                shutil.rmtree(folder)
+
+
+def part_bytes(*, bands: int, rows: int, shared_rows: int, width: int, itemsize: int) -> int:
+    """Return about how large the part file of a strip is.
+
+    Parameters
+    ----------
+    bands, rows, width : int
+        Of the map, and of the strip's inner rows.
+    shared_rows : int
+        Rows of head and foot together.
+    itemsize : int, bytes
+        Of the map's type.
+    """
+    mask = (rows + shared_rows) * width // 8
+    return bands * width * (rows * itemsize + shared_rows * 4) + mask + OVERHEAD_BYTES
+
+
+def _packed(result: StripResult) -> bytes:
+    file = BytesIO()
+    np.savez(
+        file,
+        strip=np.array([result.strip.first, result.strip.last]),
+        head=result.head,
+        inner=result.inner,
+        foot=result.foot,
+        valid=np.packbits(result.valid),
+        counts=np.frombuffer(json.dumps(dict(result.counts)).encode(), np.uint8),
+    )
+    return file.getvalue()
+
+
+def _unpacked(strip: Strip, content: bytes) -> StripResult:
+    with np.load(BytesIO(content), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    if tuple(arrays["strip"]) != (strip.first, strip.last):
+        raise ValueError("it holds another strip")
     head, inner, foot = arrays["head"], arrays["inner"], arrays["foot"]
     height, width = head.shape[1] + inner.shape[1] + foot.shape[1], inner.shape[2]
     valid = np.unpackbits(arrays["valid"], count=height * width)

@@ -1,16 +1,12 @@
 """What a translation will do, with nothing left open: options and scene in, plan out."""
 
-import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import torch
 
-from geop2p.errors import OptionError, OutputError
 from geop2p.generator import Engine, choose_engine
 from geop2p.grid import Strip, TileGrid
 from geop2p.model import ModelCard, find_model, load_model
@@ -19,15 +15,14 @@ from geop2p.pipelines.cluster import lane_threads
 from geop2p.pipelines.lanes import LaneSpec
 from geop2p.pipelines.request import Request
 from geop2p.pipelines.strips import StripJob
-from geop2p.raster.mapfile import MapFormat, choose_format
+from geop2p.raster.identity import SceneIdentity
+from geop2p.raster.mapformat import MapFormat, MapSpec
 from geop2p.raster.scene import Scene, SceneSpec
 from geop2p.version import __version__
 
-logger = logging.getLogger(__name__)
-
 STRIP_TILES = 64
 """Tiles that a strip should at least have, so that short last batches weigh little."""
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Of part files; another version never mixes in."""
 
 
@@ -41,6 +36,8 @@ class Plan:
         What was asked for.
     spec : SceneSpec
         The scene's header.
+    identity : SceneIdentity
+        The scene's files, as they were before anything was read.
     job : StripJob
         What strips have in common.
     strips : list of Strip
@@ -59,6 +56,7 @@ class Plan:
 
     request: Request
     spec: SceneSpec
+    identity: SceneIdentity
     job: StripJob
     strips: list[Strip]
     lane: LaneSpec
@@ -76,42 +74,6 @@ class ChosenModel:
     card: ModelCard | None = None
     path: str | None = None
     sha256: str | None = None
-
-
-def check_paths(request: Request) -> MapFormat:
-    """Refuse outputs that must not be written; return the map's format.
-
-    Raises
-    ------
-    OutputError
-        When map or preview is the scene, exists without ``overwrite``, or its folder is missing or
-        not writable.
-    OptionError
-        When its name or a creation option fits no map.
-    """
-    map_format = choose_format(request.out, driver=request.format, options=request.creation_options)
-    _check_output(request.out, request)
-    if request.preview is not None:
-        preview = Path(request.preview)
-        if preview.suffix.lower() != ".png":
-            raise OptionError(f"{preview}: a preview is a PNG (name it .png)")
-        if preview.absolute() == request.out.absolute():
-            raise OutputError(f"{preview}: is the map itself (choose another --preview)")
-        _check_output(preview, request)
-    return map_format
-
-
-def _check_output(path: Path, request: Request) -> None:
-    folder = path.parent
-    if path.exists() and Path(request.scene).exists() and path.samefile(request.scene):
-        raise OutputError(f"{path}: is the scene itself (choose another name)")
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder (give a file)")
-    if path.exists() and not request.overwrite:
-        raise OutputError(f"{path}: exists (choose another name, or --overwrite)")
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        state = "is not writable" if folder.is_dir() else "does not exist"
-        raise OutputError(f"{path}: the folder {folder} {state} (create it or choose another)")
 
 
 def choose_model(request: Request) -> ChosenModel:
@@ -145,7 +107,12 @@ def choose_strips(request: Request, grid: TileGrid) -> list[Strip]:
 
 
 def make_plan(
-    request: Request, scene: Scene, *, chosen: ChosenModel, map_format: MapFormat
+    request: Request,
+    scene: Scene,
+    *,
+    identity: SceneIdentity,
+    chosen: ChosenModel,
+    map_format: MapFormat,
 ) -> Plan:
     """Put together what was chosen; ``scene`` is open, with the chosen bands.
 
@@ -163,7 +130,7 @@ def make_plan(
         threads=request.threads or lane_threads(request.workers),
     )
     job = StripJob(
-        source=request.source(spec.bands),
+        source=scene.source,
         grid=choose_grid(request, spec, card),
         blend=request.blend,
         stretch=stretch,
@@ -171,17 +138,27 @@ def make_plan(
         lane=f"geop2p-{uuid4().hex}",
         batch_size=engine.batch_size,
     )
-    tags = _tags(job, chosen, engine)
+    tags = _tags(job, chosen, engine) | {"GEOP2P_SCENE_HEADER_SHA256": identity.header_sha256}
     return Plan(
         request=request,
         spec=spec,
+        identity=identity,
         job=job,
         strips=choose_strips(request, job.grid),
         lane=LaneSpec(engine=engine, model_path=chosen.path, function=request.generator),
         card=card,
         map_format=map_format,
         tags=tags,
-        fingerprint=_fingerprint(job, chosen=chosen, engine=engine, tags=tags),
+        fingerprint={
+            "scene": identity.to_json_value(),
+            "tags": tags,
+            "values": repr(job.values),
+            "grid": repr(job.grid),
+            "threads": engine.threads,
+            "batch_size": engine.batch_size if engine.kind == "cuda" else None,
+            "format": FORMAT_VERSION,
+            "function": None if card is not None else job.lane,  # never met again
+        },
     )
 
 
@@ -203,22 +180,27 @@ def _tags(job: StripJob, chosen: ChosenModel, engine: Engine) -> dict[str, str]:
         tags["GEOP2P_MODEL_SHA256"] = chosen.sha256
     if job.source.src_nodata is not None:
         tags["GEOP2P_SRC_NODATA"] = str(job.source.src_nodata)
+    if job.source.is_expanded:
+        tags["GEOP2P_EXPANDED"] = "red,green,blue"
+    if job.source.on_read_error != "fail":
+        tags["GEOP2P_ON_READ_ERROR"] = job.source.on_read_error
     return tags
 
 
-def _fingerprint(
-    job: StripJob, *, chosen: ChosenModel, engine: Engine, tags: Mapping[str, str]
-) -> dict[str, Any]:
-    """Return everything that a finished strip's bytes depend on."""
-    path = Path(job.source.path)
-    state = path.stat()
-    return {
-        "scene": [str(path.resolve()), state.st_size, state.st_mtime_ns],
-        "tags": dict(tags),
-        "values": repr(job.values),
-        "grid": repr(job.grid),
-        "threads": engine.threads,
-        "batch_size": engine.batch_size if engine.kind == "cuda" else None,
-        "format": FORMAT_VERSION,
-        "function": None if chosen.card is not None else job.lane,  # never met again
-    }
+def map_spec(plan: Plan, *, bands: int, is_masked: bool) -> MapSpec:
+    """Return everything about the map but its pixels."""
+    spec = plan.spec
+    return MapSpec(
+        height=spec.height,
+        width=spec.width,
+        count=bands,
+        dtype=plan.job.values.dtype,
+        crs=spec.crs,
+        transform=spec.transform,
+        gcps=spec.gcps,
+        rpcs=spec.rpcs,
+        is_point=spec.is_point,
+        nodata=plan.job.values.nodata,
+        is_masked=is_masked,
+        tags=plan.tags,
+    )

@@ -11,7 +11,7 @@ from geop2p.errors import OptionError
 from geop2p.generator import PRECISIONS, TileFunction
 from geop2p.model import DEFAULT_MODEL
 from geop2p.progress import OnProgress, ignore_progress
-from geop2p.raster.mapfile import FORMATS
+from geop2p.raster.mapformat import FORMATS
 from geop2p.raster.scene import MASK_RULES, MAX_PIXELS, READ_ERRORS, SceneSource
 
 
@@ -171,13 +171,19 @@ class Request:
             if value is not None and value < 1:
                 raise OptionError(f"{name} {value} (expected at least 1)")
 
-    def source(self, bands: tuple[int, ...] | None) -> SceneSource:
-        """Return how the scene is to be read."""
+    def source(self, bands: tuple[int, ...] | None, *, is_expanded: bool = False) -> SceneSource:
+        """Return how the scene is to be read: these bands; None: those of ``bidx``, else all.
+
+        All bands are the picture that the file means: palettes and the like are expanded.
+        """
+        if bands is None:
+            bands, is_expanded = (tuple(self.bidx), False) if self.bidx else (None, True)
         value = self.src_nodata
         nodata = float(value) if isinstance(value, int) else value
         return SceneSource(
             path=self.scene,
             bands=bands,
+            is_expanded=is_expanded,
             src_nodata=nodata,
             mask_rule=self.mask_rule,
             max_pixels=self.max_pixels,

@@ -18,17 +18,27 @@ from typing import Unpack
 
 from geop2p.errors import ModelError, OptionError, OutputError, SceneError
 from geop2p.grid import Strip
-from geop2p.parts import PartStore
+from geop2p.locking import held
+from geop2p.parts import PartStore, remove_parts, remove_temporary
 from geop2p.pipelines.assembly import map_rows
-from geop2p.pipelines.channels import choose_bands
+from geop2p.pipelines.channels import choose_source
 from geop2p.pipelines.cluster import hired
 from geop2p.pipelines.dispatch import strip_results
-from geop2p.pipelines.planning import Plan, check_paths, choose_model, make_plan
+from geop2p.pipelines.planning import Plan, choose_model, make_plan, map_spec
+from geop2p.pipelines.preflight import (
+    check_apart,
+    check_news,
+    check_paths,
+    check_space,
+    check_unchanged,
+)
 from geop2p.pipelines.preview import save_preview
 from geop2p.pipelines.request import Request, TranslateOptions
 from geop2p.pipelines.strips import Stopwatch
 from geop2p.progress import Progress
-from geop2p.raster.mapfile import BLOCK, MapSpec, check_creation_options, write_map
+from geop2p.raster.identity import identity_of
+from geop2p.raster.mapfile import check_creation_options, write_map
+from geop2p.raster.mapformat import BLOCK
 from geop2p.raster.scene import open_source
 from geop2p.writing import file_sha256
 
@@ -116,15 +126,23 @@ def translate(
     """
     start = time.perf_counter()
     request = Request(scene=os.fspath(scene), out=Path(out), **options)
-    plan = _plan(request)
-    store = PartStore.beside(request.out, plan.fingerprint)
-    try:
-        counts = _translate_strips(plan, store)
-        return _finish(plan, store, counts=counts, start=start)
-    except BaseException as exc:
-        if not _can_go_on(plan, exc):
+    check_paths(request)
+    with held(request.out):
+        plan = _plan(request)
+        store = PartStore(request.out, plan.fingerprint)
+        remove_temporary(request.out)
+        if request.fresh:
             store.remove()
-        raise
+        check_space(plan, store)
+        try:
+            store.open()
+            counts = _translate_strips(plan, store)
+            check_unchanged(plan)
+            return _finish(plan, store, counts=counts, start=start)
+        except BaseException as exc:
+            if not _can_go_on(plan, exc) or store.is_empty():
+                store.remove()
+            raise
 
 
 def _can_go_on(plan: Plan, exc: BaseException) -> bool:
@@ -140,13 +158,17 @@ def _can_go_on(plan: Plan, exc: BaseException) -> bool:
 def _plan(request: Request) -> Plan:
     """Check everything that can be checked before work starts."""
     map_format = check_paths(request)
+    identity = identity_of(request.source(None))
+    check_apart(request, identity)
     with open_source(request.source(None)) as scene:
         header = scene.spec
     check_creation_options(request.out, map_format)
     chosen = choose_model(request)
-    bands = choose_bands(request, header, chosen.card)
-    with open_source(request.source(bands)) as scene:
-        return make_plan(request, scene, chosen=chosen, map_format=map_format)
+    source = choose_source(request, header, chosen.card)
+    with open_source(source) as scene:
+        plan = make_plan(request, scene, identity=identity, chosen=chosen, map_format=map_format)
+    check_news(plan)
+    return plan
 
 
 def _translate_strips(plan: Plan, store: PartStore) -> dict[str, float]:
@@ -183,11 +205,11 @@ def _finish(
     before = time.perf_counter()
     write_map(
         plan.request.out,
-        _map_spec(plan, bands=bands, is_masked=sums["pixels_invalid"] > 0),
+        map_spec(plan, bands=bands, is_masked=sums["pixels_invalid"] > 0),
         lambda: map_rows(store, plan.strips, values=plan.job.values, bands=bands, rows=BLOCK),
         map_format=plan.map_format,
     )
-    store.remove()
+    remove_parts(plan.request.out)
     if plan.request.preview is not None:
         save_preview(plan, Path(plan.request.preview))
     now = time.perf_counter()
@@ -241,21 +263,3 @@ def _summed(plan: Plan, store: PartStore) -> tuple[dict[str, float], int]:
         for name, amount in part.counts.items():
             sums[name] += amount
     return sums, bands
-
-
-def _map_spec(plan: Plan, *, bands: int, is_masked: bool) -> MapSpec:
-    spec = plan.spec
-    return MapSpec(
-        height=spec.height,
-        width=spec.width,
-        count=bands,
-        dtype=plan.job.values.dtype,
-        crs=spec.crs,
-        transform=spec.transform,
-        gcps=spec.gcps,
-        rpcs=spec.rpcs,
-        is_point=spec.is_point,
-        nodata=plan.job.values.nodata,
-        is_masked=is_masked,
-        tags=plan.tags,
-    )

@@ -27,6 +27,8 @@ HOMES = {
     "distributed": ("geop2p.pipelines",),
     "dask": ("geop2p.pipelines",),
     "click": ("geop2p.cli",),
+    "filelock": ("geop2p.locking",),
+    "rio_cogeo": ("geop2p.raster",),
     "rich": ("geop2p.cli",),
 }
 WITHOUT_TORCH = ("grid", "radiometry", "raster", "vector", "fill", "blend", "palette")

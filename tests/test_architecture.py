@@ -83,5 +83,5 @@ print(json.dumps(seen))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     seen = json.loads(done.stdout)
-    assert len(seen) == 6
+    assert len(seen) == 8
     assert all(length > 200 and not heavy for length, *heavy in seen.values()), seen

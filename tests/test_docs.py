@@ -24,7 +24,7 @@ from geop2p.model import DEFAULT_MODEL, ModelCard
 from geop2p.networks import DISCRIMINATORS, GENERATORS, NORMS, GeneratorConfig
 from geop2p.pairs import DIRECTIONS
 from geop2p.pipelines.pair_folder import LAYOUTS
-from geop2p.raster.mapfile import FORMATS
+from geop2p.raster.mapformat import FORMATS
 from geop2p.raster.scene import MASK_RULES, MAX_PIXELS, READ_ERRORS
 
 MAKE_DOCS = runpy.run_path(str(ROOT / "docs" / "make_docs.py"))

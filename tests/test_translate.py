@@ -15,14 +15,11 @@ from geop2p.model import Scaling
 from geop2p.parts import PartStore
 from geop2p.pipelines.assembly import map_rows
 from geop2p.pipelines.lanes import close_lane, open_lane
-from geop2p.pipelines.planning import (
-    Request,
-    check_paths,
-    choose_model,
-    choose_strips,
-    make_plan,
-)
+from geop2p.pipelines.planning import choose_model, choose_strips, make_plan
+from geop2p.pipelines.preflight import check_paths
+from geop2p.pipelines.request import Request
 from geop2p.pipelines.strips import translate_strip
+from geop2p.raster.identity import identity_of
 from geop2p.raster.scene import open_source
 
 SIZES = [(1, 1), (1, 300), (255, 257), (256, 256), (700, 900), (1000, 513)]
@@ -126,10 +123,17 @@ def test_the_map_is_the_same_in_whatever_order_tiles_and_strips_are_made(
     request = Request(scene=str(wedge), out=tmp_path / "x.tif", model=model, threads=threads)
     chosen = choose_model(request)
     with open_source(request.source((1, 2, 3))) as scene:
-        plan = make_plan(request, scene, chosen=chosen, map_format=check_paths(request))
+        plan = make_plan(
+            request,
+            scene,
+            identity=identity_of(request.source(None)),
+            chosen=chosen,
+            map_format=check_paths(request),
+        )
     grid = ShuffledGrid(height=700, width=900)
     job, strips = replace(plan.job, grid=grid), grid.strips(1)
-    store = PartStore.beside(tmp_path / "x.tif", {})
+    store = PartStore(tmp_path / "x.tif", {})
+    store.open()
     open_lane(job.lane, plan.lane)
     try:
         for strip in reversed(strips):

@@ -66,10 +66,12 @@ def test_torch_is_left_as_it_was(tmp_path):
 
 def test_one_band_can_feed_three(tmp_path, model):
     scene = write_scene(tmp_path / "scene.tif", noise(1, 40, 50))
-    with pytest.raises(SceneError, match=r"1 band, .*--bidx 1,1,1"):
-        geop2p.translate(scene, tmp_path / "map.tif", model=model)
-    report = geop2p.translate(scene, tmp_path / "map.tif", model=model, bidx=(1, 1, 1))
-    assert report.bands == 3
+    asked = geop2p.translate(scene, tmp_path / "asked.tif", model=model, bidx=(1, 1, 1))
+    report = geop2p.translate(scene, tmp_path / "map.tif", model=model)
+    assert (report.bands, report.sha256) == (3, asked.sha256)
+    two = write_scene(tmp_path / "two.tif", noise(2, 40, 50))
+    with pytest.raises(SceneError, match=r"2 bands, .*--bidx 1,2,2"):
+        geop2p.translate(two, tmp_path / "map.tif", model=model)
 
 
 def test_a_stretch_may_be_given_for_each_band(tmp_path):
@@ -216,7 +218,7 @@ def test_a_damaged_part_is_made_again(tmp_path, model):
 
     def interrupt(progress):
         if progress.done == progress.total:
-            part = sorted(tmp_path.glob(".map.tif.*.parts/*.npz"))[0]
+            part = sorted(tmp_path.glob(".map.tif.*.parts/*.part"))[0]
             content = bytearray(part.read_bytes())
             content[len(content) // 2] ^= 1
             part.write_bytes(content)

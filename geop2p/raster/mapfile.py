@@ -7,14 +7,12 @@ the wanted format, and the result counts only once every block of it was read ba
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import rasterio
 import rasterio.shutil
 from affine import Affine
@@ -23,154 +21,22 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
-from geop2p.errors import OptionError, OutputError
-from geop2p.raster.scene import CACHE_BYTES
-from geop2p.writing import replacing
+from geop2p.checksum import PixelChecksum
+from geop2p.errors import OptionError
+from geop2p.faults import around
+from geop2p.raster.mapformat import BLOCK, PICTURE_DRIVERS, MapFormat, MapSpec
+from geop2p.raster.opening import CACHE_BYTES
+from geop2p.raster.verifying import DamagedMapError, Mask, Pixels, Rows, verify_map
+from geop2p.writing import disk_full, remove_company, replacing
 
 logger = logging.getLogger(__name__)
 
-Pixels = npt.NDArray[Any]
-Mask = npt.NDArray[np.bool_]
-Rows = Callable[[], Iterator[tuple[Pixels, Mask]]]
-"""Starts afresh at each call: (K, h, W) pixels and (h, W) valid, from the first row to the last."""
-
-BLOCK = 512
-"""Pixels; side of the blocks, and how many rows are written and compared at a time."""
-LOSSY_CODECS = ("JPEG", "WEBP", "LERC", "LERC_DEFLATE", "LERC_ZSTD", "JXL")
-LOSSY_TOLERANCE = 16.0
-"""Root mean square difference in grey levels of 255 that a lossy codec may make in 512 rows."""
-REFUSED_OPTIONS = (
-    "TILING_SCHEME",
-    "RES",
-    "EXTENT",
-    "TARGET_SRS",
-    "NBITS",
-    "ADD_ALPHA",
-    "WARP_RESAMPLING",
-)
-"""Creation options that change the grid, the type or the mask: then it is no map of this scene."""
-PICTURE_DRIVERS = ("PNG", "JPEG")
-FORMATS: dict[str, Mapping[str, str]] = {
-    "COG": {
-        "COMPRESS": "DEFLATE",
-        "PREDICTOR": "YES",
-        "BLOCKSIZE": str(BLOCK),
-        "OVERVIEW_RESAMPLING": "AVERAGE",
-        "NUM_THREADS": "ALL_CPUS",
-        "BIGTIFF": "IF_SAFER",
-    },
-    "GTiff": {
-        "COMPRESS": "DEFLATE",
-        "PREDICTOR": "2",
-        "TILED": "YES",
-        "BLOCKXSIZE": str(BLOCK),
-        "BLOCKYSIZE": str(BLOCK),
-        "NUM_THREADS": "ALL_CPUS",
-        "BIGTIFF": "IF_SAFER",
-    },
-    "PNG": {},
-    "JPEG": {"QUALITY": "95"},
-}
-"""GDAL driver to its creation options; ``--co`` comes on top."""
-SUFFIXES = {".tif": "COG", ".tiff": "COG", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MapSpec:
-    """Everything about a map but its pixels.
-
-    Parameters
-    ----------
-    height, width : int, pixels
-        Size, the scene's own.
-    count : int
-        Bands.
-    dtype : str
-        numpy name of the type.
-    crs, transform, gcps, rpcs, is_point
-        The scene's georeference, see `geop2p.raster.scene.SceneSpec`.
-    nodata : float or None
-        Value of invalid pixels; None: they are masked by a mask band.
-    is_masked : bool
-        Some pixels are invalid.
-    tags : dict
-        Provenance, as text.
-    """
-
-    height: int
-    width: int
-    count: int
-    dtype: str
-    crs: Any = None
-    transform: Affine = field(default_factory=Affine.identity)
-    gcps: tuple[list[Any], Any] = ((), None)  # type: ignore[assignment]
-    rpcs: Any = None
-    is_point: bool = False
-    nodata: float | None = None
-    is_masked: bool = False
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MapFormat:
-    """A GDAL driver and the creation options it is given.
-
-    Parameters
-    ----------
-    driver : str
-        A key of `FORMATS`.
-    options : dict
-        Creation options, names in capitals.
-    """
-
-    driver: str
-    options: Mapping[str, str]
-
-    def mask_kind(self, spec: MapSpec) -> str:
-        """Return how invalid pixels are marked: ``none``, ``nodata``, ``band`` or ``alpha``."""
-        if not spec.is_masked:
-            return "none"
-        if self.driver in PICTURE_DRIVERS:
-            return "alpha" if self.driver == "PNG" else "none"
-        return "band" if spec.nodata is None else "nodata"
-
-    @property
-    def is_lossy(self) -> bool:
-        """Whether pixels may change on the way through the codec."""
-        options = self.options
-        is_lossless_webp = options.get("WEBP_LOSSLESS", "").upper() in ("YES", "TRUE", "ON")
-        return self.driver == "JPEG" or (
-            options.get("COMPRESS", "").upper() in LOSSY_CODECS and not is_lossless_webp
-        )
-
-
-def choose_format(target: Path, *, driver: str | None, options: Mapping[str, str]) -> MapFormat:
-    """Return the format of a map by its name's suffix, or by the driver that was asked for.
-
-    Raises
-    ------
-    OptionError
-        For a suffix that no driver writes, or a creation option that would change the grid.
-    """
-    by_suffix = SUFFIXES.get(target.suffix.lower())
-    driver = driver or by_suffix
-    if driver != by_suffix and {driver, by_suffix} != {"COG", "GTiff"}:
-        raise OptionError(
-            f"{target}: the suffix {target.suffix or '(none)'} is not that of a {driver} "
-            "(rename --out, or leave --format away)"
-        )
-    if driver is None:
-        raise OptionError(
-            f"{target}: {target.suffix or 'no suffix'} is no format of a map "
-            f"(expected one of {', '.join(SUFFIXES)}, or --format)"
-        )
-    given = {key.upper(): value for key, value in options.items()}
-    for key in given:
-        if key in REFUSED_OPTIONS:
-            raise OptionError(
-                f"creation option {key} would change the map's grid, type or mask (leave it out)"
-            )
-    return MapFormat(driver=driver, options={**FORMATS[driver], **given})
+CHECKSUM_TAG = "GEOP2P_PIXELS_SHA256"
+"""Tag of a map whose codec is lossless: see `geop2p.checksum`."""
+LOSSY_TAG = "GEOP2P_LOSSY"
+"""Tag of the others."""
+FORMAT_TAG = "GEOP2P_FORMAT"
+"""Tag: GDAL driver that wrote the file."""
 
 
 def check_creation_options(target: Path, map_format: MapFormat) -> None:
@@ -185,7 +51,7 @@ def check_creation_options(target: Path, map_format: MapFormat) -> None:
     with _settings(), MemoryFile() as plain, MemoryFile() as copied:
         with plain.open(**_profile(spec, has_alpha=False)) as dataset:
             dataset.write(np.zeros((1, 1, 1), np.uint8))
-        with _output_errors(target), _creation_options_checked(target):
+        with _option_errors(target), _creation_options_checked(target):
             rasterio.shutil.copy(
                 plain.name, copied.name, driver=map_format.driver, **map_format.options
             )
@@ -196,60 +62,68 @@ def write_map(target: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat)
 
     Raises
     ------
-    OutputError
-        When it cannot be written, or does not read back as it was meant.
+    DiskFullError
+        When the disk does not take it, or what was written does not read back.
+    VerificationError
+        When the format keeps something of it otherwise than it was meant.
+    OptionError
+        When GDAL does not know a creation option.
     """
     if map_format.driver in PICTURE_DRIVERS:
         _check_picture(target, spec, map_format)
-    mask_kind = map_format.mask_kind(spec)
-    with replacing(target) as temporary, _settings():
-        plain_path = temporary.with_suffix(".plain.tif")
-        with (
-            _plain_raster(plain_path, spec, rows, mask_kind=mask_kind) as plain,
-            _output_errors(target),
-            _creation_options_checked(target),
-        ):
-            rasterio.shutil.copy(
-                str(plain), str(temporary), driver=map_format.driver, **map_format.options
-            )
+    needed = writing_bytes(spec)
+    with (
+        replacing(target, needed=needed) as temporary,
+        _settings(),
+        _output_errors(target, needed=needed),
+    ):
+        try:
+            plain = temporary.with_suffix(".plain.tif")
+            _write_plain(plain, spec, rows, map_format=map_format)
+            with around("write map"), _creation_options_checked(target):
+                rasterio.shutil.copy(
+                    str(plain), str(temporary), driver=map_format.driver, **map_format.options
+                )
             verify_map(temporary, spec, rows, map_format=map_format)
+        finally:
+            remove_company(temporary)
 
 
-def verify_map(path: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat) -> None:
-    """Read a map back and compare header, pixels and mask with what they should be.
+def read_tags(path: Path) -> dict[str, str]:
+    """Return the tags of a map; none for what is no raster."""
+    try:
+        with _settings(), rasterio.open(path) as dataset:
+            return dict(dataset.tags())
+    except RasterioError:
+        return {}
 
-    Raises
-    ------
-    OutputError
-        At the first difference.
+
+def writing_bytes(spec: MapSpec) -> int:
+    """Return the room on the disk that writing takes: an uncompressed raster, and the map.
+
+    The map, with its overviews, is taken to be no larger than its pixels without compression.
     """
-    with rasterio.open(path) as dataset:
-        _compare_header(path, dataset, spec, map_format=map_format)
+    rows, cols = (-(-length // BLOCK) * BLOCK for length in (spec.height, spec.width))
+    plain = rows * cols * (spec.count * np.dtype(spec.dtype).itemsize + spec.is_masked)
+    return 2 * plain + 2**16
+
+
+def _write_plain(path: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat) -> None:
+    """Write the map as an uncompressed GeoTIFF, with the checksum of its pixels among the tags."""
+    mask_kind = map_format.mask_kind(spec)
+    profile = _profile(spec, has_alpha=mask_kind == "alpha")
+    checksum = PixelChecksum()
+    with rasterio.open(path, "w", **profile) as dataset:
+        _describe(dataset, spec, has_alpha=mask_kind == "alpha")
         start = 0
         for pixels, valid in rows():
             window = Window(0, start, spec.width, valid.shape[0])
-            _compare_rows(path, dataset, (pixels, valid), window=window, map_format=map_format)
-            start += valid.shape[0]
-    if start != spec.height:
-        raise OutputError(f"{path}: {start} rows were made for a map of {spec.height}")
-
-
-@contextmanager
-def _plain_raster(path: Path, spec: MapSpec, rows: Rows, *, mask_kind: str) -> Iterator[Path]:
-    """Yield an uncompressed GeoTIFF of the map beside the target; it is removed afterwards."""
-    try:
-        profile = _profile(spec, has_alpha=mask_kind == "alpha")
-        with _output_errors(path), rasterio.open(path, "w", **profile) as dataset:
-            _describe(dataset, spec, has_alpha=mask_kind == "alpha")
-            start = 0
-            for pixels, valid in rows():
-                window = Window(0, start, spec.width, valid.shape[0])
+            with around("write blocks"):
                 _write_rows(dataset, pixels, valid, window=window, mask_kind=mask_kind)
-                start += valid.shape[0]
-        yield path
-    finally:
-        with suppress(FileNotFoundError):
-            path.unlink()
+            checksum.add(pixels, valid)
+            start += valid.shape[0]
+        proof = {LOSSY_TAG: "YES"} if map_format.is_lossy else {CHECKSUM_TAG: checksum.hexdigest()}
+        dataset.update_tags(**proof, **{FORMAT_TAG: map_format.driver})
 
 
 def _write_rows(
@@ -317,15 +191,24 @@ def _settings() -> Iterator[None]:
 
 
 @contextmanager
-def _output_errors(path: Path) -> Iterator[None]:
-    """Turn what GDAL raises while writing into an `OutputError`."""
+def _output_errors(path: Path, *, needed: int | None = None) -> Iterator[None]:
+    """Turn what GDAL raises into a `DiskFullError`: options were tried before, the disk is left."""
     try:
         yield
-    except OutputError:
-        raise
+    except DamagedMapError as exc:
+        raise disk_full(path, str(exc), needed=needed) from exc
     except (RasterioError, rasterio._err.CPLE_BaseError) as exc:  # noqa: SLF001  it escapes from COG
-        raise OutputError(
-            f"{path}: cannot be written: {exc} (check options and free space)"
+        raise disk_full(path, f"cannot be written: {exc}", needed=needed) from exc
+
+
+@contextmanager
+def _option_errors(target: Path) -> Iterator[None]:
+    """Turn what GDAL raises, while a map of one pixel is made in memory, into an `OptionError`."""
+    try:
+        yield
+    except (RasterioError, rasterio._err.CPLE_BaseError) as exc:  # noqa: SLF001
+        raise OptionError(
+            f"{target}: GDAL makes no such map: {exc} (check format and --co)"
         ) from exc
 
 
@@ -368,70 +251,3 @@ def _check_picture(target: Path, spec: MapSpec, map_format: MapFormat) -> None:
         logger.warning("%s: a picture keeps no georeference (write a .tif to keep it)", target)
     if spec.is_masked and map_format.driver == "JPEG":
         logger.warning("%s: a JPEG keeps no mask, what is masked is black (write a .png)", target)
-
-
-def _compare_header(
-    path: Path,
-    dataset: Any,
-    spec: MapSpec,
-    *,
-    map_format: MapFormat,
-) -> None:
-    found = {"height": dataset.height, "width": dataset.width, "dtype": dataset.dtypes[0]}
-    expected = {"height": spec.height, "width": spec.width, "dtype": spec.dtype}
-    if map_format.driver not in PICTURE_DRIVERS:
-        found |= {
-            "bands": dataset.count,
-            "nodata": repr(dataset.nodata),
-            "crs": dataset.gcps[1] if spec.gcps[0] else dataset.crs,
-            "gcps": _points(dataset.gcps[0]),
-            "transform": Affine.identity() if spec.gcps[0] else dataset.transform,
-            "rpcs": dataset.rpcs,
-        }
-        expected |= {
-            "bands": spec.count,
-            "nodata": repr(None if spec.nodata is None else float(spec.nodata)),
-            "crs": spec.gcps[1] if spec.gcps[0] else spec.crs,
-            "gcps": _points(spec.gcps[0]),
-            "transform": Affine.identity() if spec.gcps[0] else spec.transform,
-            "rpcs": spec.rpcs,
-        }
-    for key, value in expected.items():
-        if found[key] != value:
-            raise OutputError(f"{path}: reads back with {key} {found[key]} instead of {value}")
-
-
-def _points(gcps: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Return ground control points as values that can be compared."""
-    return [(point.row, point.col, point.x, point.y, point.z or 0.0) for point in gcps]
-
-
-def _compare_rows(
-    path: Path,
-    dataset: Any,
-    rows: tuple[Pixels, Mask],
-    *,
-    window: Window,
-    map_format: MapFormat,
-) -> None:
-    pixels, valid = rows
-    bands = list(range(1, pixels.shape[0] + 1))
-    where = f"{path}: rows {window.row_off} to {window.row_off + window.height - 1}"
-    with _output_errors(path):
-        found = dataset.read(bands, window=window)
-        found_valid = dataset.dataset_mask(window=window) != 0
-    if map_format.driver != "JPEG" and not np.array_equal(found_valid, valid):
-        raise OutputError(f"{where} read back with another mask (is the disk full or failing?)")
-    if map_format.is_lossy:
-        difference = np.where(valid, found.astype(np.float64) - pixels, 0)
-        if float(np.sqrt(np.mean(difference**2))) > _lossy_tolerance(pixels.dtype):
-            raise OutputError(
-                f"{where} changed more than {LOSSY_TOLERANCE} grey levels (lossy codec)"
-            )
-    elif not np.array_equal(found, pixels, equal_nan=pixels.dtype.kind == "f"):
-        raise OutputError(f"{where} do not read back as written (is the disk full or failing?)")
-
-
-def _lossy_tolerance(dtype: np.dtype[Any]) -> float:
-    limit = np.iinfo(dtype).max if dtype.kind in "iu" else 255
-    return LOSSY_TOLERANCE / 255 * float(limit)

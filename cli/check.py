@@ -1,0 +1,30 @@
+"""``geop2p check``."""
+
+from dataclasses import asdict
+
+import click
+
+from geop2p.cli.output import Output, output_options
+
+
+@click.command(epilog="Example: geop2p check map.tif --scene scene.tif")
+@click.argument("map_path", metavar="MAP", type=click.Path())
+@click.option(
+    "--scene",
+    type=click.Path(),
+    metavar="SCENE",
+    help="Compare georeference and mask with this scene, too. Default: the map alone.",
+)
+@output_options
+def check(map_path: str, *, scene: str | None, output: Output) -> None:
+    """Verify that MAP is whole and is what its tags say; exit status 9 when it is not.
+
+    Every block of the map, its mask and its overviews is decoded, pixels are compared with their
+    checksum, the layout of a Cloud-Optimised GeoTIFF and the tags are checked.
+    """
+    from geop2p.pipelines.check import check as run
+
+    report = run(map_path, scene=scene)
+    against = "" if scene is None else f", on the grid and mask of {scene}"
+    text = f"{map_path}: good: {report.width} x {report.height}, {report.bands} bands{against}"
+    output.result(asdict(report), text=text)

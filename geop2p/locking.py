@@ -1,0 +1,62 @@
+"""One run for one output: a lock of the operating system, which ends with the process."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from geop2p.errors import OutputError
+from geop2p.writing import told_as_output_error
+
+
+@contextmanager
+def held(target: Path) -> Iterator[None]:
+    """Hold the lock of a target, a file or a folder that need not exist yet.
+
+    The lock is an ``flock`` on ``.NAME.lock`` beside it, which is removed afterwards. A process
+    that is killed leaves that file, but no lock: the next run takes it over.
+
+    Raises
+    ------
+    OutputError
+        At once, when another run holds it, naming that; or when its folder is not writable.
+    """
+    path = lock_path(target)
+    lock = FileLock(path, timeout=0)
+    with told_as_output_error(target):
+        try:
+            lock.acquire()
+        except Timeout as exc:
+            raise OutputError(
+                f"{target}: is being written by {_holder(path)} (wait for it, or choose another)"
+            ) from exc
+    try:
+        with told_as_output_error(target):
+            path.write_text(_own_name(), encoding="utf-8")
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: whoever waits sees that it is gone
+        lock.release()
+
+
+def lock_path(target: Path) -> Path:
+    """Return the file that is locked for a target."""
+    return target.with_name(f".{target.name}.lock")
+
+
+def _own_name() -> str:
+    since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"process {os.getpid()} on {socket.gethostname()} since {since}"
+
+
+def _holder(path: Path) -> str:
+    """Return what the holder wrote; it may have gone, or not written yet."""
+    try:
+        name = path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        name = ""
+    return name[:200] or "another process"

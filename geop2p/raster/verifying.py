@@ -1,0 +1,116 @@
+"""A map read back from its closed file and compared with what it should be."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from affine import Affine
+from rasterio.windows import Window
+
+from geop2p.errors import VerificationError
+from geop2p.raster.mapformat import LOSSY_TOLERANCE, PICTURE_DRIVERS, MapFormat, MapSpec
+from geop2p.raster.overviews import check_overviews
+
+Pixels = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+Rows = Callable[[], Iterator[tuple[Pixels, Mask]]]
+"""Starts afresh at each call: (K, h, W) pixels and (h, W) valid, from the first row to the last."""
+
+
+class DamagedMapError(VerificationError):
+    """A map whose blocks are not those that were written."""
+
+
+def verify_map(path: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat) -> None:
+    """Read a map back and compare header, pixels and mask with what they should be.
+
+    Raises
+    ------
+    DamagedMapError
+        At the first block that does not decode, or to something else.
+    VerificationError
+        When the header is not what it should be, or a lossy codec loses too much.
+    """
+    with rasterio.open(path) as dataset:
+        _compare_header(path, dataset, spec, map_format=map_format)
+        start = 0
+        for pixels, valid in rows():
+            window = Window(0, start, spec.width, valid.shape[0])
+            _compare_rows(path, dataset, (pixels, valid), window=window, map_format=map_format)
+            start += valid.shape[0]
+    if start != spec.height:
+        raise VerificationError(f"{path}: {start} rows were made for a map of {spec.height}")
+    if map_format.driver not in PICTURE_DRIVERS:
+        check_overviews(path)
+
+
+def _compare_header(
+    path: Path,
+    dataset: Any,
+    spec: MapSpec,
+    *,
+    map_format: MapFormat,
+) -> None:
+    found = {"height": dataset.height, "width": dataset.width, "dtype": dataset.dtypes[0]}
+    expected = {"height": spec.height, "width": spec.width, "dtype": spec.dtype}
+    if map_format.driver not in PICTURE_DRIVERS:
+        found |= {
+            "bands": dataset.count,
+            "nodata": repr(dataset.nodata),
+            "crs": dataset.gcps[1] if spec.gcps[0] else dataset.crs,
+            "gcps": _points(dataset.gcps[0]),
+            "transform": Affine.identity() if spec.gcps[0] else dataset.transform,
+            "rpcs": dataset.rpcs,
+        }
+        expected |= {
+            "bands": spec.count,
+            "nodata": repr(None if spec.nodata is None else float(spec.nodata)),
+            "crs": spec.gcps[1] if spec.gcps[0] else spec.crs,
+            "gcps": _points(spec.gcps[0]),
+            "transform": Affine.identity() if spec.gcps[0] else spec.transform,
+            "rpcs": spec.rpcs,
+        }
+    for key, value in expected.items():
+        if found[key] != value:
+            raise VerificationError(
+                f"{path}: reads back with {key} {found[key]} instead of {value} "
+                "(another --format may keep it)"
+            )
+
+
+def _points(gcps: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Return ground control points as values that can be compared."""
+    return [(point.row, point.col, point.x, point.y, point.z or 0.0) for point in gcps]
+
+
+def _compare_rows(
+    path: Path,
+    dataset: Any,
+    rows: tuple[Pixels, Mask],
+    *,
+    window: Window,
+    map_format: MapFormat,
+) -> None:
+    pixels, valid = rows
+    bands = list(range(1, pixels.shape[0] + 1))
+    where = f"{path}: rows {window.row_off} to {window.row_off + window.height - 1}"
+    found = dataset.read(bands, window=window)
+    found_valid = dataset.dataset_mask(window=window) != 0
+    if map_format.driver != "JPEG" and not np.array_equal(found_valid, valid):
+        raise DamagedMapError(f"{where} read back with another mask")
+    if map_format.is_lossy:
+        difference = np.where(valid, found.astype(np.float64) - pixels, 0)
+        if float(np.sqrt(np.mean(difference**2))) > _lossy_tolerance(pixels.dtype):
+            raise VerificationError(
+                f"{where} changed more than {LOSSY_TOLERANCE} grey levels (lossy codec)"
+            )
+    elif not np.array_equal(found, pixels, equal_nan=pixels.dtype.kind == "f"):
+        raise DamagedMapError(f"{where} do not read back as written")
+
+
+def _lossy_tolerance(dtype: np.dtype[Any]) -> float:
+    limit = np.iinfo(dtype).max if dtype.kind in "iu" else 255
+    return LOSSY_TOLERANCE / 255 * float(limit)

@@ -1,0 +1,148 @@
+"""What is checked before work starts, and whether it still holds when the map is to be written."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from geop2p.errors import NothingToDoError, OptionError, OutputError, SceneError
+from geop2p.parts import PartStore, part_bytes
+from geop2p.pipelines.planning import Plan, map_spec
+from geop2p.pipelines.request import Request
+from geop2p.raster.identity import SceneIdentity, first_change, identity_of
+from geop2p.raster.mapfile import read_tags, writing_bytes
+from geop2p.raster.mapformat import MapFormat, choose_format
+from geop2p.writing import disk_full, free_bytes
+
+LONGEST_NAME = 255 - len(".." + 16 * "0" + ".parts")
+"""Bytes of an output's name: the folder of its parts has a longer one, and file systems a limit."""
+
+
+def check_paths(request: Request) -> MapFormat:
+    """Refuse outputs that must not be written; return the map's format.
+
+    Raises
+    ------
+    OutputError
+        When map or preview is the scene, exists without ``overwrite``, or its folder is missing or
+        not writable.
+    OptionError
+        When its name or a creation option fits no map.
+    """
+    map_format = choose_format(request.out, driver=request.format, options=request.creation_options)
+    _check_output(request.out, request)
+    if request.preview is not None:
+        preview = Path(request.preview)
+        if preview.suffix.lower() != ".png":
+            raise OptionError(f"{preview}: a preview is a PNG (name it .png)")
+        if preview.absolute() == request.out.absolute():
+            raise OutputError(f"{preview}: is the map itself (choose another --preview)")
+        _check_output(preview, request)
+    return map_format
+
+
+def _check_output(path: Path, request: Request) -> None:
+    folder = path.parent
+    excess = len(os.fsencode(path.name)) - LONGEST_NAME
+    if excess > 0:
+        raise OutputError(f"{path}: the name is {excess} bytes too long (choose another --out)")
+    if path.exists() and Path(request.scene).exists() and path.samefile(request.scene):
+        raise OutputError(f"{path}: is the scene itself (choose another name)")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder (give a file)")
+    is_wanted = request.overwrite or (request.skip_existing and path == request.out)
+    if path.exists() and not is_wanted:
+        raise OutputError(f"{path}: exists (choose another name, or --overwrite)")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        state = "is not writable" if folder.is_dir() else "does not exist"
+        raise OutputError(f"{path}: the folder {folder} {state} (create it or choose another)")
+
+
+def check_apart(request: Request, identity: SceneIdentity) -> None:
+    """Refuse to write over one of the files that the scene is made of.
+
+    Raises
+    ------
+    OutputError
+        When map or preview is one, such as a VRT's source.
+    """
+    for path in (request.out, request.preview):
+        if path is not None and os.path.realpath(path) in identity.paths:
+            raise OutputError(f"{path}: the scene is made of this file (choose another name)")
+
+
+def check_news(plan: Plan) -> None:
+    """Stop where the map is there already, of the same scene, model and options, if that was asked.
+
+    As with make, a map that is older than a file of its scene does not count.
+
+    Raises
+    ------
+    NothingToDoError
+        When there is nothing to do.
+    """
+    out = plan.request.out
+    if not (plan.request.skip_existing and out.exists()):
+        return
+    tags = read_tags(out)
+    changed = [name for name, value in plan.tags.items() if tags.get(name) != value]
+    if out.stat().st_mtime_ns < plan.identity.newest_ns:
+        changed.append("the scene's time of change")
+    if not changed:
+        raise NothingToDoError(f"{out}: is there already, of this scene, model and options")
+    if not plan.request.overwrite:
+        raise OutputError(
+            f"{out}: exists, of another {changed[0]} (choose another name, or add --overwrite)"
+        )
+
+
+def check_space(plan: Plan, store: PartStore) -> None:
+    """Compare what the run will need with what is free on the disk of the output.
+
+    Raises
+    ------
+    DiskFullError
+        When it is too little.
+    """
+    free = free_bytes(plan.request.out.parent)
+    if not plan.request.space_check or free is None:
+        return
+    needed = needed_bytes(plan) - store.used_bytes()
+    if needed > free:
+        raise disk_full(
+            plan.request.out, "too little room (or give --no-space-check)", needed=needed
+        )
+
+
+def needed_bytes(plan: Plan) -> int:
+    """Return about how much a run puts on the disk at most: all parts, then the map twice."""
+    bands = 3 if plan.card is None else plan.card.generator.out_bands
+    grid = plan.job.grid
+    parts = 0
+    for strip in plan.strips:
+        shared = grid.head(strip) + grid.foot(strip)
+        start, stop = grid.painted_rows(strip)
+        parts += part_bytes(
+            bands=bands,
+            rows=stop - start - shared,
+            shared_rows=shared,
+            width=grid.width,
+            itemsize=np.dtype(plan.job.values.dtype).itemsize,
+        )
+    return parts + writing_bytes(map_spec(plan, bands=bands, is_masked=plan.spec.has_mask))
+
+
+def check_unchanged(plan: Plan) -> None:
+    """Compare the scene's files with what they were when the run began.
+
+    Raises
+    ------
+    SceneError
+        When one was changed, replaced or removed in between.
+    """
+    change = first_change(plan.identity, identity_of(plan.job.source))
+    if change is not None:
+        raise SceneError(
+            f"{plan.request.scene}: was changed while it was read: {change} "
+            "(run the command again when nothing writes to it)"
+        )
