@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 @output_options
 def info(file: str, output: Output) -> None:
     """Explain FILE: a raster, a model file, or a bundled model by name."""
-    from geop2p.model import bundled_models
+    from geop2p.model import bundled_models, is_model_file
 
-    if file in bundled_models() or Path(file).suffix == ".safetensors":
+    if file in bundled_models() or is_model_file(Path(file)):
         facts = _model_facts(file)
     else:
         facts = _raster_facts(file)

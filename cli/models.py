@@ -26,7 +26,7 @@ def models(output: Output) -> None:
     }
     lines = [
         f"{escaped(name)}{' (default)' if fact['is_default'] else ''}: "
-        f"{escaped(fact['description'])} "
+        f"{escaped(str(fact['description']))} "
         f"[{fact['mib']} MiB; about {fact['gsd_m']} m a pixel]"
         for name, fact in facts.items()
     ]

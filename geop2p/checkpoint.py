@@ -4,19 +4,28 @@ The file before the newest is kept, and read when the newest is damaged. Files h
 plain values, and are read with torch's restricted unpickler, which runs no code.
 """
 
+import io
 import logging
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
+from geop2p.archive import ArchiveError, examine_archive
 from geop2p.errors import CheckpointError
-from geop2p.writing import replacing, sync_file
+from geop2p.faults import around
+from geop2p.signatures import TORCH_ARCHIVE, file_kind, special_kind
+from geop2p.writing import remains, replacing, sync_file
 
 FORMAT = 1
 NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint-previous.pt"
+SAFE_TORCH = (2, 6)
+"""The first torch whose restricted unpickler is known to run no code."""
+
+TORCH_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 
 logger = logging.getLogger(__name__)
 
@@ -36,18 +45,21 @@ def save_checkpoint(run: Path, state: Mapping[str, Any]) -> None:
 
     Raises
     ------
-    OutputError
-        When the folder cannot be written to.
+    DiskFullError, OutputError
+        When it cannot be written; the checkpoints that were there are still there.
     """
-    with replacing(run / NEWEST) as temporary:
-        torch.save({"format": FORMAT} | dict(state), temporary)
+    content = io.BytesIO()  # torch's own writer tells a full disk in no way that can be relied on
+    torch.save({"format": FORMAT} | dict(state), content)
+    with replacing(run / NEWEST, needed=content.getbuffer().nbytes) as temporary:
+        with around("write file"):
+            temporary.write_bytes(content.getbuffer())
         sync_file(temporary)
         _keep_newest(run)
 
 
 def remove_remains(run: Path) -> None:
     """Remove what a killed process left of a checkpoint that it was writing."""
-    for path in run.glob(f".{Path(NEWEST).stem}.*.part*"):
+    for path in remains(run / NEWEST):
         path.unlink(missing_ok=True)
 
 
@@ -85,11 +97,15 @@ def _keep_newest(run: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    _check_torch(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as exc:
-        reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
-        raise CheckpointError(f"{path}: not a readable checkpoint: {reason[:200]}") from exc
+        _check_kind(path)
+        with path.open("rb") as file:
+            state = _loaded(file)
+    except (ArchiveError, OSError, EOFError) as exc:
+        raise _unreadable(path, str(exc)) from exc
+    except (*TORCH_ERRORS, pickle.UnpicklingError) as exc:  # what torch advises then is no advice
+        raise _unreadable(path, f"torch refuses it ({type(exc).__name__})") from exc
     found = state.get("format") if isinstance(state, dict) else None
     if found != FORMAT:
         raise CheckpointError(
@@ -97,3 +113,34 @@ def _read(path: Path) -> dict[str, Any]:
             "(resume with the geop2p that wrote it, or start again)"
         )
     return dict(state)
+
+
+def _check_kind(path: Path) -> None:
+    kind = special_kind(path) or file_kind(path)
+    if kind != TORCH_ARCHIVE:
+        raise ArchiveError(f"it is {kind} (expected a torch archive)")
+
+
+def _loaded(file: IO[bytes]) -> Any:  # noqa: ANN401
+    """Return what an archive holds, after it was examined; torch reads the same open file."""
+    examine_archive(file)
+    file.seek(0)
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _unreadable(path: Path, reason: str) -> CheckpointError:
+    first = reason.splitlines()[0] if reason else "no reason is known"
+    return CheckpointError(
+        f"{path}: not a readable checkpoint: {first[:200]} "
+        "(resume from another one, or begin a new run)"
+    )
+
+
+def _check_torch(path: Path) -> None:
+    """Refuse a torch that might run what a file says."""
+    found = re.match(r"(\d+)\.(\d+)", torch.__version__)
+    if found is None or (int(found[1]), int(found[2])) < SAFE_TORCH:
+        raise CheckpointError(
+            f"{path}: not read: torch {torch.__version__} is installed, checkpoints are read with "
+            f"{SAFE_TORCH[0]}.{SAFE_TORCH[1]} or later (upgrade torch)"
+        )

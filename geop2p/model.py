@@ -15,20 +15,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from geop2p.errors import ModelError
+from geop2p.errors import Geop2pError, ModelError
+from geop2p.header import Header, parse_json, read_header
 from geop2p.networks import GeneratorConfig, build_generator
 from geop2p.palette import Palette
-from geop2p.writing import file_sha256, write_atomically
+from geop2p.signatures import PICKLES, SAFETENSORS, file_kind, special_kind
+from geop2p.writing import write_atomically
 
 DEFAULT_MODEL = "streets"
 CARD_KEY = "geop2p"
 CARD_VERSION = 1
+CHECKSUM = "checksum"
+"""Entry of the card in a file: the SHA-256 of the weights and of the rest of the card."""
+MOST_TILE = 4096
+"""Pixels; a bound for what a file may claim, far above what a generator is trained for."""
+CARD_ERRORS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 NORM_STATISTICS = ("running", "tile")
 MAP_DTYPES = ("uint8", "uint16", "int16", "float32")
+DTYPES = (*MAP_DTYPES, "int8", "uint32", "int32", "uint64", "int64", "float16", "float64")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +57,15 @@ class Scaling:
     high: float = 255.0
 
     def __post_init__(self) -> None:
-        """Refuse an empty or endless range.
+        """Refuse an unknown type, and an empty or endless range.
 
         Raises
         ------
         ModelError
-            When ``low < high`` does not hold or a bound is not finite.
+            For a type that is none of `DTYPES`, a bound that is not finite, or ``low >= high``.
         """
+        if self.dtype not in DTYPES:
+            raise ModelError(f"values of type {self.dtype!r} (choose from {', '.join(DTYPES)})")
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ModelError(f"the scaling {self.low}..{self.high} is not a range (low < high)")
 
@@ -118,10 +129,10 @@ class ModelCard:
         _check_bands("scene", self.scene_bands, self.generator.in_bands)
         _check_bands("map", self.map_bands, self.generator.out_bands)
         multiple = self.generator.size_multiple
-        if self.tile < 4 or self.tile % multiple:
+        if not 4 <= self.tile <= MOST_TILE or self.tile % multiple:
             raise ModelError(
                 f"tile side {self.tile} does not fit {self.generator.arch} "
-                f"(it must be a multiple of {multiple})"
+                f"(it must be a multiple of {multiple}, at most {MOST_TILE})"
             )
         if self.map.dtype not in MAP_DTYPES:
             raise ModelError(f"map type {self.map.dtype!r} (choose from {', '.join(MAP_DTYPES)})")
@@ -162,7 +173,10 @@ def save_model(path: str | Path, generator: nn.Module, card: ModelCard) -> str:
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise ModelError(f"{path}: weight {name} is not finite, the model is not written")
-    content = save(tensors, metadata={CARD_KEY: card.to_json()})
+    text = card.to_json()
+    whole = json.loads(text) | {CHECKSUM: _checksum(text, tensors)}
+    metadata = {CARD_KEY: json.dumps(whole, sort_keys=True, ensure_ascii=False)}
+    content = save(tensors, metadata=metadata)
     write_atomically(Path(path), content)
     return hashlib.sha256(content).hexdigest()
 
@@ -180,20 +194,29 @@ def load_model(name_or_path: str | os.PathLike[str]) -> Model:
         architecture in its card.
     """
     path = find_model(name_or_path)
-    card, tensors = _read(path)
-    generator = build_generator(card.generator)
-    _check_weights(path, tensors, generator.state_dict())
-    generator.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    _check_kind(path)
+    header = read_header(path)
+    card, checksum = _parse_card(path, header.metadata)
+    with torch.device("meta"):  # shapes without memory: a card may claim any size
+        generator = build_generator(card.generator)
+    expected = generator.state_dict()
+    _check_shapes(path, header, expected)
+    tensors, sha256 = _read_tensors(path)
+    _check_values(path, tensors)
+    if checksum not in (None, _checksum(card.to_json(), tensors)):
+        raise ModelError(f"{path}: the checksum of its weights is wrong (fetch the file again)")
+    weights = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
+    generator.load_state_dict(weights, assign=True)
     if card.norm_statistics == "tile":
         use_tile_statistics(generator)
-    return Model(card=card, generator=generator.eval(), sha256=file_sha256(path))
+    return Model(card=card, generator=generator.eval(), sha256=sha256)
 
 
 def read_card(name_or_path: str | os.PathLike[str]) -> ModelCard:
     """Read the card alone; raises what `load_model` raises for an unreadable file."""
     path = find_model(name_or_path)
-    with _opened(path) as file:
-        return _parse_card(path, file.metadata())
+    _check_kind(path)
+    return _parse_card(path, read_header(path).metadata)[0]
 
 
 def bundled_models() -> dict[str, Path]:
@@ -214,10 +237,26 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     if str(name_or_path) in bundled:
         return bundled[str(name_or_path)]
     path = Path(name_or_path)
-    if not path.is_file():
+    kind = special_kind(path)
+    if kind is not None:
+        found = "no such model" if kind == "missing" else f"is no model but {kind}"
         names = ", ".join(bundled) or "none"
-        raise ModelError(f"{path}: no such model (give a model file, or a bundled one: {names})")
+        raise ModelError(f"{path}: {found} (give a model file, or a bundled one: {names})")
     return path
+
+
+def is_model_file(path: Path) -> bool:
+    """Return whether a file looks like a model, or like what is often taken for one.
+
+    Its content decides; of what the content leaves open, the suffix does.
+    """
+    if special_kind(path) is not None:
+        return path.suffix == ".safetensors"
+    try:
+        kind = file_kind(path)
+    except OSError:
+        return path.suffix == ".safetensors"
+    return kind in (SAFETENSORS, *PICKLES) or path.suffix == ".safetensors"
 
 
 def use_tile_statistics(network: nn.Module) -> None:
@@ -245,29 +284,52 @@ def _stored(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().to(dtype).contiguous()
 
 
-def _read(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
-    with _opened(path) as file:
-        card = _parse_card(path, file.metadata())
-        return card, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-
-
-def _opened(path: Path) -> Any:  # noqa: ANN401  safetensors has no public type for its handle
+def _check_kind(path: Path) -> None:
+    """Refuse a file that is something else, by its first bytes; pickles are never opened."""
     try:
-        return safe_open(str(path), framework="pt")
-    except (SafetensorError, OSError) as exc:
+        kind = file_kind(path)
+    except OSError as exc:
+        raise ModelError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+    if kind in PICKLES:
         raise ModelError(
-            f"{path}: not a readable .safetensors file: {exc} "
-            "(give a model that geop2p train wrote; is the download complete?)"
-        ) from exc
+            f"{path}: is {kind}: weights of another project, or a checkpoint; it could run code "
+            "and is not read (give a .safetensors model; train --resume RUN takes checkpoints)"
+        )
+    if kind != SAFETENSORS:
+        raise ModelError(
+            f"{path}: is {kind} (expected a .safetensors file that geop2p train wrote; "
+            "is the download complete?)"
+        )
 
 
-def _parse_card(path: Path, metadata: Mapping[str, str] | None) -> ModelCard:
-    text = (metadata or {}).get(CARD_KEY)
+def _read_tensors(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Return the tensors and the SHA-256 of the very bytes that they came from."""
+    try:
+        content = path.read_bytes()
+        return load_tensors(content), hashlib.sha256(content).hexdigest()
+    except (SafetensorError, OSError) as exc:
+        raise ModelError(f"{path}: not a readable .safetensors file: {exc}") from exc
+
+
+def _checksum(card: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of a card and of names, types, shapes and bytes of all tensors."""
+    digest = hashlib.sha256(card.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _parse_card(path: Path, metadata: Mapping[str, str]) -> tuple[ModelCard, str | None]:
+    """Return the card, and the checksum that stands beside it in newer files."""
+    text = metadata.get(CARD_KEY)
     if text is None:
         raise ModelError(f"{path}: a .safetensors file without a geop2p card (not a geop2p model)")
     try:
-        return card_from_json(text)
-    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        content = parse_json(text)
+        checksum = content.pop(CHECKSUM, None)
+        return card_from_json(json.dumps(content)), checksum
+    except (*CARD_ERRORS, Geop2pError) as exc:
         raise ModelError(f"{path}: the model card cannot be read: {exc}") from exc
 
 
@@ -279,13 +341,16 @@ def card_from_json(text: str) -> ModelCard:
     ModelError, ValueError, TypeError, KeyError
         When the text is no card of a version that this geop2p reads.
     """
-    content = json.loads(text)
+    content = parse_json(text)
+    if not isinstance(content, dict):
+        raise ModelError("the card is no JSON object")
     version = content.pop("version", None)
     if version != CARD_VERSION:
         raise ModelError(f"card version {version!r}, this geop2p reads version {CARD_VERSION}")
     unknown = content.keys() - {entry.name for entry in fields(ModelCard)}
     if unknown:
         raise ModelError(f"unknown entries in the card: {', '.join(sorted(unknown))}")
+    _check_types(content)
     content["generator"] = GeneratorConfig(**content["generator"])
     content["scene"], content["map"] = Scaling(**content["scene"]), Scaling(**content["map"])
     for key in ("scene_bands", "map_bands"):
@@ -295,19 +360,43 @@ def card_from_json(text: str) -> ModelCard:
     return ModelCard(**content)
 
 
-def _check_weights(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Compare names, shapes and values; name the first that differ."""
+def _check_types(content: Mapping[str, Any]) -> None:
+    """Refuse entries of a card that are of another type than the card's own."""
+    kinds: dict[type | tuple[type, ...], tuple[str, ...]] = {
+        str: ("name", "description", "data", "licence", "limits", "norm_statistics"),
+        int: ("tile",),
+        list: ("scene_bands", "map_bands"),
+        dict: ("generator", "scene", "map", "training", "scores"),
+        (list, type(None)): ("palette",),
+        (int, float, type(None)): ("gsd_m",),
+    }
+    for kind, names in kinds.items():
+        for name in names:
+            if name in content and not isinstance(content[name], kind):
+                raise ModelError(f"{name} is {str(content[name])[:40]!r}")
+    for name in (*content.get("scene_bands", ()), *content.get("map_bands", ())):
+        if not isinstance(name, str):
+            raise ModelError(f"a band is called {str(name)[:40]!r}")
+
+
+def _check_shapes(path: Path, header: Header, expected: Mapping[str, Tensor]) -> None:
+    """Compare names and shapes with the architecture's; name the first that differ."""
+    found = header.tensors
     wrong = [f"{name} is missing" for name in expected.keys() - found.keys()]
-    wrong += [f"{name} is not part of it" for name in found.keys() - expected.keys()]
+    wrong += [f"{name[:80]} is not part of it" for name in found.keys() - expected.keys()]
     wrong += [
-        f"{name} is {tuple(found[name].shape)} instead of {tuple(expected[name].shape)}"
+        f"{name} is {found[name].shape} instead of {tuple(expected[name].shape)}"
         for name in found.keys() & expected.keys()
-        if found[name].shape != expected[name].shape
+        if found[name].shape != tuple(expected[name].shape)
     ]
     if wrong:
         shown = "; ".join(sorted(wrong)[:3])
-        raise ModelError(f"{path}: the weights do not fit the card's architecture: {shown}")
-    for name, tensor in found.items():
+        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ModelError(f"{path}: the weights do not fit the card's architecture: {shown}{more}")
+
+
+def _check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise ModelError(f"{path}: weight {name} holds NaN or infinity (the model is unusable)")
 

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from geop2p.errors import ModelError
 
 NORMS = ("batch", "instance")
+MOST_CHANNELS, MOST_BANDS, MOST_LAYERS = 4096, 4096, 16
+"""Bounds of a configuration, which may come from a file: wide enough for any real network."""
 NORM_EPS = 1e-5
 """Added to every variance; torch's default, which pix2pix was published with."""
 
@@ -58,13 +60,14 @@ class GeneratorConfig:
         Raises
         ------
         ModelError
-            For an unknown architecture or norm, or a width or band count below 1.
+            For an unknown architecture or norm, or a width or band count out of bounds.
         """
         _check_choice("architecture", self.arch, tuple(GENERATORS))
         _check_choice("norm", self.norm, NORMS)
-        _check_positive(in_bands=self.in_bands, out_bands=self.out_bands, ngf=self.ngf)
+        _check_count(MOST_BANDS, in_bands=self.in_bands, out_bands=self.out_bands)
+        _check_count(MOST_CHANNELS, ngf=self.ngf)
         if self.max_channels is not None:
-            _check_positive(max_channels=self.max_channels)
+            _check_count(8 * MOST_CHANNELS, max_channels=self.max_channels)
 
     @property
     def size_multiple(self) -> int:
@@ -119,11 +122,13 @@ class DiscriminatorConfig:
         Raises
         ------
         ModelError
-            For an unknown architecture or norm, or a width or count below 1.
+            For an unknown architecture or norm, or a width or count out of bounds.
         """
         _check_choice("discriminator", self.arch, tuple(DISCRIMINATORS))
         _check_choice("norm", self.norm, NORMS)
-        _check_positive(bands=self.bands, ndf=self.ndf, n_layers=self.n_layers)
+        _check_count(2 * MOST_BANDS, bands=self.bands)
+        _check_count(MOST_CHANNELS, ndf=self.ndf)
+        _check_count(MOST_LAYERS, n_layers=self.n_layers)
 
 
 class UNet(nn.Module):
@@ -392,7 +397,7 @@ def _check_choice(what: str, found: str, choices: tuple[str, ...]) -> None:
         raise ModelError(f"unknown {what} {found!r} (choose from {', '.join(choices)})")
 
 
-def _check_positive(**counts: int) -> None:
+def _check_count(most: int, /, **counts: int) -> None:
     for name, count in counts.items():
-        if not isinstance(count, int) or count < 1:
-            raise ModelError(f"{name} is {count!r} (it must be a whole number of at least 1)")
+        if type(count) is not int or not 1 <= count <= most:
+            raise ModelError(f"{name} is {count!r} (it must be a whole number from 1 to {most})")

@@ -73,6 +73,6 @@ def test_a_folder_without_checkpoints_is_told(tmp_path):
 def test_remains_of_a_killed_process_go(tmp_path):
     save_checkpoint(tmp_path, {"step": 1})
     save_checkpoint(tmp_path, {"step": 2})
-    (tmp_path / ".checkpoint.4711.part.pt").write_bytes(b"half")
+    (tmp_path / ".checkpoint.pt.4711.part.pt").write_bytes(b"half")
     remove_remains(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {NEWEST, PREVIOUS}
