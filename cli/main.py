@@ -1,6 +1,7 @@
 """``geop2p``: finds the command, runs it, and turns every ending into an exit status."""
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -70,8 +71,9 @@ def main() -> None:
         with watched():
             geop2p.main(standalone_mode=False)
     except click.ClickException as exc:
-        exc.message = escaped_lines(redacted(exc.message))
-        exc.show()
+        told = io.StringIO()
+        exc.show(file=told)
+        click.echo(escaped_lines(redacted(told.getvalue().rstrip("\n"))), err=True)
         sys.exit(exc.exit_code)
     except Interruption as exc:
         tell(exc.text)
