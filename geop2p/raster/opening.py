@@ -13,7 +13,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from geop2p.errors import SceneError
+from geop2p.errors import Geop2pError, SceneError
 from geop2p.raster.limits import MAX_PIXELS, check_header
 from geop2p.raster.recognising import (
     foreign_kind,
@@ -152,11 +152,11 @@ def header_errors(shown: str) -> Iterator[None]:
     """
     try:
         yield
-    except SceneError:
+    except Geop2pError:
         raise
     except (RasterioError, CPLE_BaseError, ValueError, KeyError, OverflowError) as exc:
         raise SceneError(
-            f"{shown}: a header that cannot be read: {redacted(str(exc))} "
+            f"{_shown(shown)}: a header that cannot be read: {redacted(str(exc))} "
             "(is the file damaged? copy it again)"
         ) from exc
 
