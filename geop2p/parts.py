@@ -98,9 +98,9 @@ class PartStore:
                 self.remove()
             with around("make folder"):
                 self.folder.mkdir(exist_ok=True)
-        if not (self.folder / STATE).exists():
-            with around("write state"):
-                write_atomically(self.folder / STATE, self._fingerprint.encode())
+            if not (self.folder / STATE).exists():
+                with around("write state"):
+                    write_atomically(self.folder / STATE, self._fingerprint.encode())
 
     def save(self, result: StripResult) -> None:
         """Keep a strip; it is on the disk, complete, when this returns.

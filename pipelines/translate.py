@@ -209,7 +209,10 @@ def _finish(
         lambda: map_rows(store, plan.strips, values=plan.job.values, bands=bands, rows=BLOCK),
         map_format=plan.map_format,
     )
-    remove_parts(plan.request.out)
+    try:
+        remove_parts(plan.request.out)
+    except OutputError as exc:  # the map is there, complete
+        logger.warning("%s", exc)
     if plan.request.preview is not None:
         save_preview(plan, Path(plan.request.preview))
     now = time.perf_counter()
