@@ -9,7 +9,7 @@ from geop2p.grid import Strip
 from geop2p.parts import StripResult
 from geop2p.pipelines.cluster import Crew
 from geop2p.pipelines.planning import Plan
-from geop2p.pipelines.strips import Stopwatch, StripRows, needed_rows, translate_strip
+from geop2p.pipelines.strips import Stopwatch, needed_rows, read_span, translate_strip
 from geop2p.raster.scene import OrderedRows, open_source
 
 
@@ -43,6 +43,6 @@ def _submitted(
         for strip in strips:
             span = needed_rows(plan.job.grid, strip)
             with watch.time("read"):
-                rows = StripRows(span[0], *ordered.read(rows=span))
+                rows = read_span(ordered, span)
             sent = crew.client.scatter(rows, hash=False)
             yield crew.client.submit(translate_strip, plan.job, strip, sent, pure=False)

@@ -23,7 +23,7 @@ from geop2p.grid import Span, Strip, Tile, TileGrid
 from geop2p.parts import StripResult
 from geop2p.pipelines.lanes import Lane, find_lane
 from geop2p.radiometry import MapValues, Stretch
-from geop2p.raster.scene import SceneSource, open_source
+from geop2p.raster.scene import OrderedRows, Scene, SceneSource, open_source
 
 Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -63,11 +63,21 @@ class StripJob:
 
 @dataclass(frozen=True, slots=True)
 class StripRows:
-    """The scene's rows from ``first`` on: (C, h, W) pixels and (h, W) valid."""
+    """The scene's rows from ``first`` on: (C, h, W) pixels and (h, W) valid.
+
+    ``unreadable`` has the first row of each block among them that could not be decoded.
+    """
 
     first: int
     pixels: Pixels
     valid: Mask
+    unreadable: tuple[int, ...] = ()
+
+
+def read_span(reader: Scene | OrderedRows, span: Span) -> StripRows:
+    """Read rows of a scene; raises what `Scene.read` raises."""
+    pixels, valid = reader.read(rows=span)
+    return StripRows(span[0], pixels, valid, unreadable=reader.unreadable_rows(span))
 
 
 class Stopwatch:
@@ -136,7 +146,7 @@ def read_rows(job: StripJob, strip: Strip) -> StripRows:
     """Open the scene and read what a strip needs."""
     span = needed_rows(job.grid, strip)
     with open_source(job.source) as scene:
-        return StripRows(span[0], *scene.read(rows=span))
+        return read_span(scene, span)
 
 
 def _has_valid_pixel(grid: TileGrid, tile: Tile, rows: StripRows) -> bool:
@@ -187,6 +197,8 @@ def _result(
     own_rows = slice(own[0] - rows.first, own[1] - rows.first)
     clipped = job.stretch.count_clipped(rows.pixels[:, own_rows], rows.valid[own_rows])
     watch.add("values_clipped", clipped)
+    # a block is counted by the one strip that owns its first row
+    watch.add("blocks_unreadable", sum(own[0] <= row < own[1] for row in rows.unreadable))
     watch.add("pixels_invalid", int(np.count_nonzero(~rows.valid[own_rows])))
     return StripResult(
         strip=strip,

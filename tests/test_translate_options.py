@@ -71,7 +71,7 @@ def test_one_band_can_feed_three(tmp_path, model):
     assert (report.bands, report.sha256) == (3, asked.sha256)
     two = write_scene(tmp_path / "two.tif", noise(2, 40, 50))
     with pytest.raises(SceneError, match=r"2 bands, .*--bidx 1,2,2"):
-        geop2p.translate(two, tmp_path / "map.tif", model=model)
+        geop2p.translate(two, tmp_path / "two_map.tif", model=model)
 
 
 def test_a_stretch_may_be_given_for_each_band(tmp_path):

@@ -10,7 +10,7 @@ from affine import Affine
 from geop2p.errors import SceneError
 from geop2p.raster.bands import Expansion, common_dtype, true_bits
 from geop2p.raster.masks import SceneMask
-from geop2p.raster.opening import SceneSource, open_dataset
+from geop2p.raster.opening import SceneSource, header_errors, open_dataset
 
 SEQUENTIAL_DRIVERS = ("PNG", "JPEG", "WEBP", "BMP")
 TALL_BLOCK = 1024
@@ -54,6 +54,8 @@ class SceneSpec:
         Ground control points and their CRS: ``(list, CRS or None)``; an empty list without.
     rpcs : rasterio.rpc.RPC or None
         Rational polynomial coefficients.
+    has_geolocation : bool
+        Arrays of coordinates beside the raster say where its pixels lie.
     is_point : bool
         Coordinates mean pixel centres (``AREA_OR_POINT=Point``).
     is_sequential : bool
@@ -77,6 +79,7 @@ class SceneSpec:
     transform: Affine
     gcps: tuple[list[Any], Any]
     rpcs: Any
+    has_geolocation: bool
     is_point: bool
     is_sequential: bool
     has_mask: bool
@@ -125,6 +128,7 @@ def read_spec(
         transform=dataset.transform,
         gcps=dataset.gcps,
         rpcs=dataset.rpcs,
+        has_geolocation=bool(dataset.tags(ns="GEOLOCATION")),
         is_point=dataset.tags().get("AREA_OR_POINT") == "Point",
         is_sequential=_is_sequential(dataset),
         has_mask=mask.is_masked,
@@ -166,7 +170,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         When it cannot be opened.
     """
     name = os.fspath(path)
-    with open_dataset(SceneSource(path=name)) as dataset:
+    with open_dataset(SceneSource(path=name)) as dataset, header_errors(name):
         mask = sorted({flag.name for band in dataset.mask_flag_enums for flag in band})
         crs = dataset.crs or dataset.gcps[1]
         return {

@@ -28,6 +28,7 @@ from geop2p.raster.opening import (
     READ_ERRORS,
     SceneSource,
     gdal_settings,
+    header_errors,
     open_dataset,
 )
 
@@ -62,6 +63,8 @@ class Scene:
 
     Attributes
     ----------
+    source : SceneSource
+        How it is read.
     spec : SceneSpec
         What the header says.
     unreadable : set of (int, int)
@@ -70,13 +73,14 @@ class Scene:
 
     def __init__(self, dataset: Any, source: SceneSource) -> None:
         self._dataset = dataset
-        self._source = source
-        bands = select_bands(dataset, source)
-        self._expansion = find_expansion(dataset, source, bands)
-        self._mask = SceneMask(dataset, source, bands)
-        self.spec = read_spec(
-            dataset, source.path, bands, expansion=self._expansion, mask=self._mask
-        )
+        self.source = source
+        with header_errors(source.path):
+            bands = select_bands(dataset, source)
+            self._expansion = find_expansion(dataset, source, bands)
+            self._mask = SceneMask(dataset, source, bands)
+            self.spec = read_spec(
+                dataset, source.path, bands, expansion=self._expansion, mask=self._mask
+            )
         self.unreadable: set[tuple[int, int]] = set()
 
     def read(self, *, rows: Span, cols: Span | None = None) -> tuple[Pixels, Mask]:
@@ -94,7 +98,7 @@ class Scene:
         try:
             return self._read(rows, cols)
         except READ_FAILURES as exc:
-            if self._source.on_read_error != "nodata":
+            if self.source.on_read_error != "nodata":
                 raise SceneError(
                     f"{self.spec.path}: rows {rows[0]} to {rows[1] - 1} cannot be read: "
                     f"{exc.__cause__ or exc} "
@@ -102,6 +106,10 @@ class Scene:
                     "--on-read-error nodata)"
                 ) from exc
             return self._read_blocks(rows, cols)
+
+    def unreadable_rows(self, rows: Span) -> tuple[int, ...]:
+        """Return the first row of each block that could not be decoded and starts in ``rows``."""
+        return tuple(sorted(row for row, _ in self.unreadable if rows[0] <= row < rows[1]))
 
     def thumbnail(self, longest_side: int) -> tuple[Pixels, Mask]:
         """Read the whole scene at a smaller size: (C, h, w) and (h, w), like `read`.
@@ -206,6 +214,10 @@ class OrderedRows:
                 self._valid = np.concatenate([self._valid, valid])
         self._lo = rows[0]
         return self._pixels, self._valid
+
+    def unreadable_rows(self, rows: Span) -> tuple[int, ...]:
+        """Return what `Scene.unreadable_rows` returns."""
+        return self._scene.unreadable_rows(rows)
 
     def _holds(self, row: int) -> bool:
         return self._pixels is not None and self._lo <= row < self._lo + self._pixels.shape[1]
