@@ -15,8 +15,9 @@ from geop2p.pipelines.cluster import lane_threads
 from geop2p.pipelines.lanes import LaneSpec
 from geop2p.pipelines.request import Request
 from geop2p.pipelines.strips import StripJob
+from geop2p.raster.georeference import Georeference, check_storable
 from geop2p.raster.identity import SceneIdentity
-from geop2p.raster.mapformat import MapFormat, MapSpec
+from geop2p.raster.mapformat import PICTURE_DRIVERS, MapFormat, MapSpec
 from geop2p.raster.scene import Scene, SceneSpec
 from geop2p.version import __version__
 
@@ -122,6 +123,8 @@ def make_plan(
         When something of it does not fit.
     """
     spec, card = scene.spec, chosen.card
+    if map_format.driver not in PICTURE_DRIVERS:
+        check_storable(spec.path, Georeference.of(spec))
     stretch = choose_stretch(request, scene, card)
     engine = choose_engine(
         device=request.device,

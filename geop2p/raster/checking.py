@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from geop2p.checksum import PixelChecksum
 from geop2p.errors import VerificationError
+from geop2p.raster.georeference import Georeference
 from geop2p.raster.mapformat import BLOCK, PICTURE_DRIVERS
 from geop2p.raster.opening import SceneSource, gdal_settings
 from geop2p.raster.overviews import check_overviews
@@ -102,27 +102,14 @@ def compare_with_scene(path: Path, source: SceneSource) -> None:
 def _compare_headers(path: Path, dataset: Any, spec: SceneSpec, *, is_picture: bool) -> None:
     found: dict[str, Any] = {"height": dataset.height, "width": dataset.width}
     expected: dict[str, Any] = {"height": spec.height, "width": spec.width}
-    if not is_picture:
-        has_gcps = bool(spec.gcps[0])
-        found |= {
-            "crs": dataset.gcps[1] if has_gcps else dataset.crs,
-            "transform": Affine.identity() if has_gcps else dataset.transform,
-            "gcps": [(p.row, p.col, p.x, p.y, p.z or 0.0) for p in dataset.gcps[0]],
-            "rpcs": dataset.rpcs,
-            "pixel-is-point": dataset.tags().get("AREA_OR_POINT") == "Point",
-        }
-        expected |= {
-            "crs": spec.gcps[1] if has_gcps else spec.crs,
-            "transform": Affine.identity() if has_gcps else spec.transform,
-            "gcps": [(p.row, p.col, p.x, p.y, p.z or 0.0) for p in spec.gcps[0]],
-            "rpcs": spec.rpcs,
-            "pixel-is-point": spec.is_point,
-        }
     for key, value in expected.items():
         if found[key] != value:
             raise VerificationError(
                 f"{path}: has {key} {found[key]}, its scene {spec.path} has {value}"
             )
+    change = Georeference.of(spec).difference(Georeference.of(dataset))
+    if not is_picture and change is not None:
+        raise VerificationError(f"{path}: has {change}, which its scene {spec.path} has")
 
 
 def _checksum(dataset: Any) -> str:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import rasterio
 import rasterio.shutil
-from affine import Affine
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
@@ -24,6 +23,7 @@ from rasterio.windows import Window
 from geop2p.checksum import PixelChecksum
 from geop2p.errors import OptionError
 from geop2p.faults import around
+from geop2p.raster.georeference import Georeference
 from geop2p.raster.mapformat import BLOCK, PICTURE_DRIVERS, MapFormat, MapSpec
 from geop2p.raster.opening import CACHE_BYTES
 from geop2p.raster.verifying import DamagedMapError, Mask, Pixels, Rows, verify_map
@@ -150,8 +150,7 @@ def _profile(spec: MapSpec, *, has_alpha: bool) -> dict[str, Any]:
         "width": spec.width,
         "count": spec.count + has_alpha,
         "dtype": spec.dtype,
-        "crs": spec.crs if not spec.gcps[0] else None,
-        "transform": None if spec.gcps[0] else spec.transform,
+        **Georeference.of(spec).profile(),
         "nodata": spec.nodata,
         "tiled": True,
         "blockxsize": BLOCK,
@@ -169,12 +168,8 @@ def _describe(dataset: Any, spec: MapSpec, *, has_alpha: bool) -> None:
     else:
         colours = [ColorInterp.gray] + [ColorInterp.undefined] * (spec.count - 1)
     dataset.colorinterp = colours + [ColorInterp.alpha] * has_alpha
-    if spec.gcps[0]:
-        dataset.gcps = spec.gcps
-    if spec.rpcs:
-        dataset.rpcs = spec.rpcs
-    point = {"AREA_OR_POINT": "Point"} if spec.is_point else {}
-    dataset.update_tags(**spec.tags, **point)
+    Georeference.of(spec).describe(dataset)
+    dataset.update_tags(**spec.tags)
 
 
 @contextmanager
@@ -246,8 +241,7 @@ def _check_picture(target: Path, spec: MapSpec, map_format: MapFormat) -> None:
             f"{target}: a {map_format.driver} cannot hold {spec.count} bands of {spec.dtype} "
             "(write a .tif)"
         )
-    located = (spec.crs, spec.gcps[0], spec.rpcs, spec.transform != Affine.identity())
-    if any(located):
+    if Georeference.of(spec).is_known:
         logger.warning("%s: a picture keeps no georeference (write a .tif to keep it)", target)
     if spec.is_masked and map_format.driver == "JPEG":
         logger.warning("%s: a JPEG keeps no mask, what is masked is black (write a .png)", target)

@@ -1,16 +1,16 @@
 """A map read back from its closed file and compared with what it should be."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from affine import Affine
 from rasterio.windows import Window
 
 from geop2p.errors import VerificationError
+from geop2p.raster.georeference import Georeference
 from geop2p.raster.mapformat import LOSSY_TOLERANCE, PICTURE_DRIVERS, MapFormat, MapSpec
 from geop2p.raster.overviews import check_overviews
 
@@ -60,18 +60,10 @@ def _compare_header(
         found |= {
             "bands": dataset.count,
             "nodata": repr(dataset.nodata),
-            "crs": dataset.gcps[1] if spec.gcps[0] else dataset.crs,
-            "gcps": _points(dataset.gcps[0]),
-            "transform": Affine.identity() if spec.gcps[0] else dataset.transform,
-            "rpcs": dataset.rpcs,
         }
         expected |= {
             "bands": spec.count,
             "nodata": repr(None if spec.nodata is None else float(spec.nodata)),
-            "crs": spec.gcps[1] if spec.gcps[0] else spec.crs,
-            "gcps": _points(spec.gcps[0]),
-            "transform": Affine.identity() if spec.gcps[0] else spec.transform,
-            "rpcs": spec.rpcs,
         }
     for key, value in expected.items():
         if found[key] != value:
@@ -79,11 +71,13 @@ def _compare_header(
                 f"{path}: reads back with {key} {found[key]} instead of {value} "
                 "(another --format may keep it)"
             )
-
-
-def _points(gcps: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Return ground control points as values that can be compared."""
-    return [(point.row, point.col, point.x, point.y, point.z or 0.0) for point in gcps]
+    if map_format.driver in PICTURE_DRIVERS:
+        return
+    change = Georeference.of(spec).difference(Georeference.of(dataset))
+    if change is not None:
+        raise VerificationError(
+            f"{path}: reads back with {change} (a GeoTIFF cannot keep it: warp the scene first)"
+        )
 
 
 def _compare_rows(
