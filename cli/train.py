@@ -202,7 +202,11 @@ CARD_OPTIONS = (
         help="JSON file with description, data, licence, limits, gsd_m, palette ... for the card.",
     ),
     click.option("--name", help="Name of the model. Default: the name of the run's folder."),
-    click.option("--palette", type=FILE, help="JSON file with the classes of the map's colours."),
+    click.option(
+        "--palette",
+        metavar="FILE|NAME",
+        help="Classes of the map's colours: a JSON file or a shipped name (streets, roads).",
+    ),
     click.option(
         "--gsd",
         "gsd_m",

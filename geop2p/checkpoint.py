@@ -6,9 +6,11 @@ plain values, and are read with torch's restricted unpickler, which runs no code
 
 import io
 import logging
+import os
 import pickle
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +24,8 @@ from geop2p.writing import remains, replacing, sync_file
 
 FORMAT = 1
 NEWEST, PREVIOUS = "checkpoint.pt", "checkpoint-previous.pt"
+DAMAGED = "checkpoint-damaged.pt"
+"""What a newest checkpoint is called once it was found damaged."""
 SAFE_TORCH = (2, 6)
 """The first torch whose restricted unpickler is known to run no code."""
 
@@ -59,7 +63,7 @@ def save_checkpoint(run: Path, state: Mapping[str, Any]) -> None:
 
 def remove_remains(run: Path) -> None:
     """Remove what a killed process left of a checkpoint that it was writing."""
-    for path in remains(run / NEWEST):
+    for path in (*remains(run / NEWEST), *remains(run / PREVIOUS)):
         path.unlink(missing_ok=True)
 
 
@@ -77,11 +81,21 @@ def load_checkpoint(run: Path) -> dict[str, Any]:
     problems = []
     for path in paths:
         try:
-            return _read(path)
+            state = _read(path)
         except CheckpointError as exc:
             problems.append(str(exc))
-            logger.warning("%s", exc)
+        else:
+            _set_aside(run, problems)
+            return state
     raise CheckpointError("; ".join(problems))
+
+
+def _set_aside(run: Path, problems: list[str]) -> None:
+    """Rename a newest checkpoint that is damaged, so that the next save keeps the good one."""
+    if problems:
+        logger.warning("%s; going on from %s", problems[0], PREVIOUS)
+        with suppress(OSError):
+            (run / NEWEST).replace(run / DAMAGED)
 
 
 def _keep_newest(run: Path) -> None:
@@ -89,11 +103,14 @@ def _keep_newest(run: Path) -> None:
     newest, previous = run / NEWEST, run / PREVIOUS
     if not newest.exists():
         return
-    previous.unlink(missing_ok=True)
+    link = previous.with_name(f".{PREVIOUS}.{os.getpid()}.part")
     try:
-        previous.hardlink_to(newest)
+        link.hardlink_to(newest)
+        link.replace(previous)
     except OSError:  # a file system without links
         newest.replace(previous)
+    finally:
+        link.unlink(missing_ok=True)  # a rename onto another name of the same file does nothing
 
 
 def _read(path: Path) -> dict[str, Any]:

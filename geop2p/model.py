@@ -4,6 +4,7 @@ The card is JSON in the file's metadata under ``geop2p``. Convolution weights ma
 precision; they are float32 again when the generator is built. Nothing in the file can run code.
 """
 
+import copy
 import hashlib
 import json
 import math
@@ -179,6 +180,16 @@ def save_model(path: str | Path, generator: nn.Module, card: ModelCard) -> str:
     content = save(tensors, metadata=metadata)
     write_atomically(Path(path), content)
     return hashlib.sha256(content).hexdigest()
+
+
+def as_stored(generator: nn.Module) -> nn.Module:
+    """Return a copy of a generator, on the CPU, with the weights that a file gives back."""
+    copied = copy.deepcopy(generator).cpu()
+    weights = copied.state_dict()
+    copied.load_state_dict(
+        {name: _stored(tensor).to(tensor.dtype) for name, tensor in weights.items()}
+    )
+    return copied.eval()
 
 
 def load_model(name_or_path: str | os.PathLike[str]) -> Model:

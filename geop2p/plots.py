@@ -1,5 +1,6 @@
 """Pictures of a training: grids of scene, generated and true map, and the curves of the losses."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
-from geop2p.writing import replacing
+from geop2p.writing import write_atomically
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3), red, green, blue."""
@@ -42,8 +43,9 @@ def save_grid(path: Path, rows: Sequence[Sequence[Picture]]) -> None:
         When the file cannot be written.
     """
     framed = [np.concatenate([_framed(picture) for picture in row], axis=1) for row in rows]
-    with replacing(path) as temporary:
-        imsave(temporary, np.concatenate(framed, axis=0), format="png")
+    content = io.BytesIO()  # Pillow tells a full disk without saying that it is one
+    imsave(content, np.concatenate(framed, axis=0), format="png")
+    write_atomically(path, content.getvalue())
 
 
 def save_side_by_side(path: Path, panels: Sequence[tuple[str, Picture]]) -> None:
@@ -64,8 +66,7 @@ def save_side_by_side(path: Path, panels: Sequence[tuple[str, Picture]]) -> None
         axes.imshow(picture, interpolation="none")
         axes.set_title(name, fontsize=11, parse_math=False)
         axes.set_axis_off()
-    with replacing(path) as temporary:
-        FigureCanvasAgg(figure).print_png(str(temporary))  # type: ignore[no-untyped-call]
+    _write_figure(path, figure)
 
 
 def plot_log(log_path: Path, plot_path: Path) -> None:
@@ -84,8 +85,13 @@ def plot_log(log_path: Path, plot_path: Path) -> None:
         for panel, (title, group, names) in zip(panels.flat, PANELS, strict=True):
             panel.set(title=title, xlabel="epoch")
             _draw(panel, [(entry["epoch"], entry.get(group, {})) for entry in entries], names=names)
-        with replacing(plot_path) as temporary:
-            FigureCanvasAgg(figure).print_png(str(temporary))  # type: ignore[no-untyped-call]
+        _write_figure(plot_path, figure)
+
+
+def _write_figure(path: Path, figure: Figure) -> None:
+    content = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(content)  # type: ignore[no-untyped-call]
+    write_atomically(path, content.getvalue())
 
 
 def _framed(picture: Picture) -> Picture:

@@ -192,7 +192,9 @@ class Trainer:
         self.generator.load_state_dict(state["generator"])
         self.discriminator.load_state_dict(state["discriminator"])
         for name, optimiser in self._optimisers.items():
-            optimiser.load_state_dict(state["optimisers"][name])
+            groups = optimiser.state_dict()["param_groups"]  # the recipe's, whatever a file says
+            moments = state["optimisers"][name]["state"]
+            optimiser.load_state_dict({"state": moments, "param_groups": groups})
         self._scaler.load_state_dict(state["scaler"])
 
     def _generate(self, scene: Tensor) -> Tensor:

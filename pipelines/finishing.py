@@ -3,7 +3,6 @@
 import copy
 import logging
 import platform
-import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import nn
 
 from geop2p.facts import band_names
 from geop2p.metrics import Scores
-from geop2p.model import ModelCard, load_model, save_model
+from geop2p.model import ModelCard, as_stored, save_model
 from geop2p.pairs import PairSet, describe_pair
 from geop2p.pipelines.training_run import (
     LOG,
@@ -51,8 +50,8 @@ class Finished:
 def finish(run: Run) -> Finished:
     """Write the model with its card and scores, the last pictures and the plot of the losses.
 
-    Scored are the weights as they come back from the file, in half precision; the mode of the norm
-    layers with the higher PSNR becomes the card's. The training's own state is not touched.
+    Scored are the weights as they come back from a model file, in half precision; the mode of the
+    norm layers with the higher PSNR becomes the card's. The training's own state is not touched.
 
     Raises
     ------
@@ -63,10 +62,7 @@ def finish(run: Run) -> Finished:
     """
     generator = _final_generator(run)
     card = _card(run)
-    with tempfile.TemporaryDirectory(dir=run.folder, prefix=".scoring-") as folder:
-        draft = Path(folder) / MODEL
-        save_model(draft, generator, card)
-        scores = score_modes(load_model(draft).generator, run.validator, device=run.trainer.device)
+    scores = score_modes(as_stored(generator), run.validator, device=run.trainer.device)
     mode = _better_mode(scores)
     notes = tuple(_notes(scores, mode=mode))
     data_set = "validation" if run.pairs.val else "training_pairs"

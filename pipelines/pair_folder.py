@@ -17,11 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from geop2p.errors import OptionError, OutputError
+from geop2p.faults import around
+from geop2p.locking import held
 from geop2p.patches import SPLITS, Patch
 from geop2p.raster.aligning import ground_box
 from geop2p.raster.patch_files import is_picture, write_picture, write_tiff
 from geop2p.raster.scene import SceneSpec
-from geop2p.writing import told_as_output_error
+from geop2p.writing import remains, sync_folder, told_as_output_error
 
 LAYOUTS = ("side-by-side", "folders")
 MANIFEST = "manifest.csv"
@@ -87,18 +89,13 @@ class PairFolder:
         ------
         OptionError
             When the layout cannot hold pixels of this kind.
-        OutputError
+        DiskFullError, OutputError
             When a file cannot be written.
         """
         stem = f"{number:03d}_{Path(pair.spec.path).stem}_{pair.patch.row}_{pair.patch.col}"
         split = SPLITS[pair.patch.side]
-        try:
+        with told_as_output_error(self._path):
             files = self._write_files(pair, split, stem)
-        except OSError as exc:
-            reason = exc.strerror or exc
-            raise OutputError(
-                f"{self._path}: cannot be written: {reason} (check the disk)"
-            ) from exc
         record = {"split": split, "scene_patch": files[0], "map_patch": files[1]}
         self._records.append(record | _origin(pair, target))
 
@@ -108,7 +105,8 @@ class PairFolder:
         table = csv.DictWriter(text, MANIFEST_COLUMNS, lineterminator="\n")
         table.writeheader()
         table.writerows(self._records)
-        (self._path / MANIFEST).write_text(text.getvalue(), encoding="utf-8")
+        with told_as_output_error(self._path):
+            (self._path / MANIFEST).write_text(text.getvalue(), encoding="utf-8")
 
     def _write_files(self, pair: Pair, split: str, stem: str) -> tuple[str, str]:
         if self._layout == "side-by-side":
@@ -140,22 +138,53 @@ class PairFolder:
 def building(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a new folder beside ``target``, which takes its name in the end.
 
+    What stood there before stands there, whole, until then. What killed runs left is removed.
+
     Raises
     ------
-    OutputError
-        When ``target`` is a file, or a folder with something in it that may not be replaced.
+    DiskFullError, OutputError
+        When ``target`` is a file, a folder with something in it that may not be replaced, held by
+        another run, or cannot be written.
     """
-    _check_replaceable(target, overwrite=overwrite)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    with told_as_output_error(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with held(target):
+        _check_replaceable(target, overwrite=overwrite)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            with told_as_output_error(target):
+                _remove_remains(target)
+                with around("make folder"):
+                    temporary.mkdir()
+                yield temporary
+                _take_place(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _take_place(temporary: Path, target: Path) -> None:
+    """Rename a folder over another one: whoever looks finds the old, nothing, or the new."""
+    former = target.with_name(f".{target.name}.{os.getpid()}.part-former")
+    if target.exists():
+        target.rename(former)
     try:
-        with told_as_output_error(target):
-            temporary.mkdir(parents=True)
-            yield temporary
-            if target.exists():
-                shutil.rmtree(target)
+        with around("rename"):
             temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    except OSError:
+        if former.exists():
+            former.rename(target)
+        raise
+    sync_folder(target.parent)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def _remove_remains(target: Path) -> None:
+    """Remove what killed runs left; an old folder that one had just set aside goes back first."""
+    for path in remains(target):
+        if path.name.endswith(".part-former") and not target.exists():
+            path.rename(target)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _check_replaceable(target: Path, *, overwrite: bool) -> None:

@@ -14,15 +14,25 @@ from geop2p.batches import PairStore
 from geop2p.checkpoint import has_checkpoint, load_checkpoint, remove_remains
 from geop2p.errors import CheckpointError, OptionError, OutputError, PairsError
 from geop2p.facts import CardFacts, band_names, parse_facts, read_facts, reversed_facts, scaling_of
+from geop2p.locking import held
 from geop2p.model import MAP_DTYPES
 from geop2p.networks import DiscriminatorConfig, GeneratorConfig
 from geop2p.pairs import DIRECTIONS, Pair, PairSet, PatchSpec, describe_pair, find_pairs
-from geop2p.palette import read_palette
 from geop2p.pipelines.finishing import Finished, finish
-from geop2p.pipelines.training_options import EXTENDABLE, RunOptions, Settings, TrainOptions
+from geop2p.pipelines.resuming import (
+    check_epochs_left,
+    check_networks,
+    extended,
+    kept_settings,
+    take_over,
+    told_as_damage,
+)
+from geop2p.pipelines.training_options import RunOptions, Settings, TrainOptions
 from geop2p.pipelines.training_run import MODEL, Run, run_epochs, trim_log
-from geop2p.training import Position, Trainer, TrainingConfig
+from geop2p.style import find_palette
+from geop2p.training import Trainer, TrainingConfig
 from geop2p.validation import Validator, spread
+from geop2p.writing import told_as_output_error
 
 MOST_SCORED_OF_TRAINING = 64
 """Training pairs that are scored where no pair validates."""
@@ -106,99 +116,81 @@ def train(
     unknown = given.keys() - {entry.name for entry in fields(Settings)}
     if unknown:
         raise TypeError(f"train() has no option {', '.join(sorted(unknown))}")
-    with _undisturbed_torch():
+    folder = _run_folder(pairs, out, run_options)
+    with held(folder), _undisturbed_torch():
         if run_options.resume is None:
-            run = _begin(pairs, out, settings=Settings(**given), options=run_options)
+            run = _begin(pairs, folder, settings=Settings(**given), options=run_options)
         else:
-            run = _resume(pairs, out, given=given, options=run_options)
+            run = _resume(pairs, folder, given=given, options=run_options)
         run_epochs(run)
         finished = finish(run)
     return _report(run, finished, seconds=time.monotonic() - started)
 
 
-def _begin(
-    pairs: str | Path | None, out: str | Path | None, *, settings: Settings, options: RunOptions
-) -> Run:
+def _run_folder(pairs: str | Path | None, out: str | Path | None, options: RunOptions) -> Path:
+    """Return the folder of the run; one to be resumed exists, another one's parents do."""
+    if options.resume is not None:
+        folder = Path(options.resume)
+        if out is not None and Path(out).resolve() != folder.resolve():
+            raise OptionError(f"--out {out} and --resume {folder} differ (leave --out away)")
+        if not has_checkpoint(folder):
+            raise CheckpointError(f"{folder}: no checkpoint (give the folder of a run, its --out)")
+        return folder
     if pairs is None or out is None:
         raise OptionError("a new run needs --pairs DIR and --out RUN (or --resume RUN)")
     folder = Path(out)
+    with told_as_output_error(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _begin(
+    pairs: str | Path | None, folder: Path, *, settings: Settings, options: RunOptions
+) -> Run:
     if has_checkpoint(folder) or (folder / MODEL).exists():
         raise OutputError(
             f"{folder}: holds a run already (--resume goes on with it; or another --out)"
         )
     facts = _facts(options, known=CardFacts())
-    run = _open(Path(pairs), folder, settings=settings, facts=facts, options=options)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise OutputError(f"{folder}: cannot be made: {exc.strerror}") from exc
+    run = _open(Path(pairs or ""), folder, settings=settings, facts=facts, options=options)
+    with told_as_output_error(folder):
+        folder.mkdir(exist_ok=True)
     trim_log(folder, epochs=0)
     return run
 
 
 def _resume(
-    pairs: str | Path | None, out: str | Path | None, *, given: dict[str, Any], options: RunOptions
+    pairs: str | Path | None, folder: Path, *, given: dict[str, Any], options: RunOptions
 ) -> Run:
-    folder = Path(options.resume or "")
-    if out is not None and Path(out).resolve() != folder.resolve():
-        raise OptionError(f"--out {out} and --resume {folder} differ (leave --out away)")
     state = load_checkpoint(folder)
-    remove_remains(folder)
-    with _told_as_damage(folder):
-        kept = dict(state["settings"])
-        known_pairs = kept.pop("pairs")
-        known_settings, known_facts = Settings(**kept), parse_facts(state["facts"])
+    with told_as_output_error(folder):
+        remove_remains(folder)
+    with told_as_damage(folder):
+        known_pairs, known_settings = kept_settings(state["settings"])
+        known_facts = parse_facts(state["facts"])
     source = Path(pairs or known_pairs)
-    settings = _extended(folder, known_settings, given)
+    settings = extended(folder, known_settings, given)
     facts = _facts(options, known=known_facts)
-    run = _open(source, folder, settings=settings, facts=facts, options=options)
+    run = _open(source, folder, settings=settings, facts=facts, options=options, state=state)
     if run.pairs.fingerprint != state.get("fingerprint"):
         raise PairsError(f"{source}: not the pairs that {folder} was trained on (give those)")
-    with _told_as_damage(folder):
-        run.trainer.load_state(state)
-        run.position = Position(**state["position"])
-        run.sums, run.seconds = state["sums"], state["seconds"]
-    _check_epochs_left(run)
+    with told_as_damage(folder):
+        take_over(run, state)
+    check_epochs_left(run)
     trim_log(folder, epochs=run.position.epoch)
     return run
 
 
-def _check_epochs_left(run: Run) -> None:
-    """Refuse to resume towards an epoch that has passed: the model would not fit its card."""
-    done, asked = run.position.epoch, run.trainer.config.total_epochs
-    if asked < done or (asked == done and run.position.step):
-        raise OptionError(
-            f"{run.folder}: {done} epochs are done, {asked} were asked for "
-            "(--epochs and --epochs-decay can only be raised beyond what is done)"
-        )
-
-
-@contextmanager
-def _told_as_damage(folder: Path) -> Iterator[None]:
-    """Raise what a checkpoint lacks, or has too much, as `CheckpointError`."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, RuntimeError) as exc:
-        raise CheckpointError(
-            f"{folder}: the checkpoint does not fit this geop2p: {exc} (begin a new run)"
-        ) from exc
-
-
-def _extended(folder: Path, kept: Settings, given: Mapping[str, Any]) -> Settings:
-    """Return the run's settings with what may be given anew."""
-    for name, value in given.items():
-        if name not in EXTENDABLE and value != getattr(kept, name):
-            raise CheckpointError(
-                f"{folder}: was begun with {name} {getattr(kept, name)!r}, not {value!r} "
-                "(leave the option away, or begin a new run)"
-            )
-    return replace(kept, **{name: value for name, value in given.items() if name in EXTENDABLE})
-
-
 def _open(
-    source: Path, folder: Path, *, settings: Settings, facts: CardFacts, options: RunOptions
+    source: Path,
+    folder: Path,
+    *,
+    settings: Settings,
+    facts: CardFacts,
+    options: RunOptions,
+    state: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Return a run at its beginning."""
+    """Return a run at its beginning; ``state`` is what it will go on from."""
     if settings.direction not in DIRECTIONS:
         raise OptionError(
             f"--direction {settings.direction!r} (choose from {', '.join(DIRECTIONS)})"
@@ -209,6 +201,9 @@ def _open(
     facts_seen = reversed_facts(facts) if is_reversed else facts
     config = _config(settings, specs, facts_seen)
     _check_facts(facts_seen, config)
+    if state is not None:
+        with told_as_damage(folder):
+            check_networks(state, config)
     scored = found.val or tuple(
         found.train[i] for i in spread(len(found.train), MOST_SCORED_OF_TRAINING)
     )
@@ -311,7 +306,7 @@ def _facts(options: RunOptions, *, known: CardFacts) -> CardFacts:
     """Return the facts of the card: of the file, else those known, then single options."""
     facts = known if options.card is None else read_facts(options.card)
     if options.palette is not None:
-        facts = replace(facts, palette=read_palette(options.palette))
+        facts = replace(facts, palette=find_palette(options.palette))
     if options.name is not None:
         facts = replace(facts, name=options.name)
     if options.gsd_m is not None:

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,17 @@ from geop2p.batches import (
     stack,
     take_pair,
 )
-from geop2p.checkpoint import save_checkpoint
+from geop2p.checkpoint import NEWEST, save_checkpoint
 from geop2p.errors import TrainingError
 from geop2p.facts import CardFacts
 from geop2p.pairs import PairSet
+from geop2p.pipelines.stopping import signals_held_back
 from geop2p.plots import save_grid
 from geop2p.progress import OnProgress, Progress, ignore_progress
 from geop2p.statistics import LEAST_BATCH, has_statistics, reestimate_statistics
 from geop2p.training import LOSS_PARTS, Position, Trainer, to_unit
 from geop2p.validation import Validator, as_rgb, spread
-from geop2p.writing import write_atomically
+from geop2p.writing import told_as_output_error, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +80,14 @@ class LossWatch:
         return TrainingError(
             f"{self._run_folder}: the loss {part} is {value} at step {position.step + 1} of epoch "
             f"{position.epoch + 1} (look at the pairs, try a lower --lr or --no-amp; "
-            "the last checkpoint is from before)"
+            f"{last_good(self._run_folder)})"
         )
+
+
+def last_good(run_folder: Path) -> str:
+    """Return where the state from before a failure is, in words."""
+    newest = run_folder / NEWEST
+    return f"the last good checkpoint is {newest}" if newest.exists() else "no checkpoint yet"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -182,13 +190,12 @@ def save(run: Run) -> None:
         When it cannot be written.
     """
     state = run.trainer.state()
-    for network in ("generator", "discriminator"):
-        for name, tensor in state[network].items():
-            if not torch.isfinite(tensor).all():
-                raise TrainingError(
-                    f"{run.folder}: weight {name} of the {network} is not finite after step "
-                    f"{run.position.total_steps} (try a lower --lr; the last checkpoint is before)"
-                )
+    for name, tensor in tensors_of(state, name="state"):
+        if not torch.isfinite(tensor).all():
+            raise TrainingError(
+                f"{run.folder}: {name} is not finite after step {run.position.total_steps} "
+                f"(try a lower --lr; {last_good(run.folder)})"
+            )
     facts = {
         "settings": dict(run.settings),
         "facts": run.given_facts.to_dict(),
@@ -199,6 +206,15 @@ def save(run: Run) -> None:
     }
     save_checkpoint(run.folder, facts | state)
     run.saved = time.monotonic()
+
+
+def tensors_of(value: Any, *, name: str) -> Iterator[tuple[str, Tensor]]:  # noqa: ANN401
+    """Yield every tensor of a state with the names that lead to it."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from tensors_of(entry, name=f"{name} {key}")
 
 
 def trim_log(folder: Path, *, epochs: int) -> None:
@@ -225,9 +241,24 @@ def _run_epoch(run: Run) -> None:
     if _run_steps(run):
         seconds = run.seconds_trained
         run.position.epoch, run.position.step = epoch + 1, 0
-        _log_epoch(run, seconds=seconds)
+        with _saved_when_stopped(run):
+            _log_epoch(run, seconds=seconds)
         run.sums = torch.zeros(4, dtype=torch.float64)
         _save_after_epoch(run)
+
+
+@contextmanager
+def _saved_when_stopped(run: Run) -> Iterator[None]:
+    """Save, when a signal ends what follows an epoch, as if its last step had just been done."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        run.position.epoch -= 1
+        run.position.step = run.steps_per_epoch
+        save(run)
+        raise
 
 
 def _run_steps(run: Run) -> bool:
@@ -244,17 +275,19 @@ def _run_steps(run: Run) -> bool:
         first_step=position.step,
         workers=run.workers,
     )
-    for scene, truth in batches:
-        watch.add(run.trainer.step(scene, truth, position=position), position=position)
-        position.step += 1
-        position.total_steps += 1
-        _tell(run)
-        if run.is_out_of_time and position.step < run.steps_per_epoch:
-            watch.flush()
-            return False
-        if 0 < 60 * run.save_minutes <= time.monotonic() - run.saved:
-            watch.flush()
-            save(run)
+    with signals_held_back() as pending:
+        for scene, truth in batches:
+            watch.add(run.trainer.step(scene, truth, position=position), position=position)
+            position.step += 1
+            position.total_steps += 1
+            _tell(run)
+            if run.is_out_of_time and position.step < run.steps_per_epoch:
+                watch.flush()
+                return False
+            if pending.has_come or 0 < 60 * run.save_minutes <= time.monotonic() - run.saved:
+                watch.flush()
+                save(run)
+            pending.deliver()
     watch.flush()
     return True
 
@@ -288,7 +321,8 @@ def _log_epoch(run: Run, *, seconds: float) -> None:
         mode = run.watched_mode
         scores = run.validator.score(run.trainer.generator, mode=mode, indexes=indexes)
         entry["validation"] = {"mode": mode, "pairs": len(indexes)} | scores
-    with (run.folder / LOG).open("a", encoding="utf-8") as log:
+    path = run.folder / LOG
+    with told_as_output_error(path), path.open("a", encoding="utf-8") as log:
         log.write(json.dumps(entry) + "\n")
 
 
@@ -312,7 +346,8 @@ def save_pictures(run: Run, generator: nn.Module, *, mode: str) -> None:
         for scene, generated, truth in zip(*batch, strict=True)
     ]
     folder = run.folder / PICTURES
-    folder.mkdir(exist_ok=True)
+    with told_as_output_error(folder):
+        folder.mkdir(exist_ok=True)
     save_grid(folder / f"epoch-{run.position.epoch:04d}.png", rows)
 
 

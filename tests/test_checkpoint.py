@@ -31,6 +31,20 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(tmp_path, caplo
     with caplog.at_level(logging.WARNING, logger="geop2p"):
         assert load_checkpoint(tmp_path)["step"] == 0
     assert "not a readable checkpoint" in caplog.text
+    assert "going on from checkpoint-previous.pt" in caplog.text
+
+
+def test_a_damaged_newest_checkpoint_never_displaces_a_good_one(tmp_path):
+    for step in range(2):
+        save_checkpoint(tmp_path, {"step": step})
+    (tmp_path / NEWEST).write_bytes(b"damaged")
+    load_checkpoint(tmp_path)
+    with pytest.raises(AttributeError):  # what ends a save early
+        save_checkpoint(tmp_path, {"step": lambda: None})
+    assert load_checkpoint(tmp_path)["step"] == 0
+    save_checkpoint(tmp_path, {"step": 2})
+    (tmp_path / NEWEST).unlink()
+    assert load_checkpoint(tmp_path)["step"] == 0
 
 
 def test_a_failed_save_leaves_the_last_good_one(tmp_path):

@@ -1,0 +1,151 @@
+"""What a checkpoint must be before a run goes on from it: plain, complete, of its architecture."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geop2p.errors import CheckpointError, OptionError
+from geop2p.networks import build_discriminator, build_generator
+from geop2p.pipelines.training_options import EXTENDABLE, Settings
+from geop2p.pipelines.training_run import Run, tensors_of
+from geop2p.training import LOSS_PARTS, Position, TrainingConfig
+
+LONGEST_TEXT = 4096
+
+
+@contextmanager
+def told_as_damage(folder: Path) -> Iterator[None]:
+    """Raise what a checkpoint lacks, or has too much, as `CheckpointError`."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as exc:
+        reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+        raise CheckpointError(
+            f"{folder}: the checkpoint does not fit this geop2p: {reason[:300]} (begin a new run)"
+        ) from exc
+
+
+def kept_settings(content: Mapping[str, Any]) -> tuple[str, Settings]:
+    """Return the folder of the pairs and the settings that a run was begun with.
+
+    Raises
+    ------
+    TypeError, KeyError
+        When an entry is missing, unknown or of another type.
+    """
+    kept = dict(content)
+    pairs = kept.pop("pairs")
+    known = {entry.name: entry.default for entry in fields(Settings)}
+    for name, value in {"pairs": pairs, **kept}.items():
+        if not _is_like(known.get(name, ""), value):
+            raise TypeError(f"the setting {name[:40]} is {str(value)[:40]!r}")
+    return pairs, Settings(**kept)
+
+
+def extended(folder: Path, kept: Settings, given: Mapping[str, Any]) -> Settings:
+    """Return the run's settings with what may be given anew.
+
+    Raises
+    ------
+    CheckpointError
+        When another setting is given than the run was begun with.
+    """
+    for name, value in given.items():
+        if name not in EXTENDABLE and value != getattr(kept, name):
+            raise CheckpointError(
+                f"{folder}: was begun with {name} {getattr(kept, name)!r}, not {value!r} "
+                "(leave the option away, or begin a new run)"
+            )
+    return replace(kept, **{name: value for name, value in given.items() if name in EXTENDABLE})
+
+
+def check_networks(state: Mapping[str, Any], config: TrainingConfig) -> None:
+    """Compare weights and optimisers with the architecture, before any network is built.
+
+    Raises
+    ------
+    ValueError, LookupError, TypeError, AttributeError
+        Naming the first differences, or the first value that is no number.
+    """
+    with torch.device("meta"):  # shapes without memory
+        networks = {
+            "generator": build_generator(config.generator),
+            "discriminator": build_discriminator(config.discriminator),
+        }
+    for name, network in networks.items():
+        _check_shapes(name, state[name], network)
+        _check_optimiser(name, state["optimisers"][name]["state"], network)
+    for name, tensor in tensors_of(state, name="checkpoint"):
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} holds NaN or infinity")
+
+
+def take_over(run: Run, state: Mapping[str, Any]) -> None:
+    """Put a run where the checkpoint was; raises what `check_networks` raises."""
+    position, sums, seconds = state["position"], state["sums"], state["seconds"]
+    if any(type(number) is not int or number < 0 for number in position.values()):
+        raise ValueError(f"the position is {str(position)[:80]}")
+    if sums.shape != (len(LOSS_PARTS),) or not isinstance(seconds, float):
+        raise ValueError("the losses or the time are none")
+    run.trainer.load_state(state)
+    run.position = Position(**position)
+    run.sums, run.seconds = sums, seconds
+
+
+def check_epochs_left(run: Run) -> None:
+    """Refuse to resume towards an epoch that has passed: the model would not fit its card.
+
+    Raises
+    ------
+    OptionError
+        When fewer epochs are asked for than are done.
+    """
+    done, asked = run.position.epoch, run.trainer.config.total_epochs
+    if asked < done or (asked == done and run.position.step):
+        raise OptionError(
+            f"{run.folder}: {done} epochs are done, {asked} were asked for "
+            "(--epochs and --epochs-decay can only be raised beyond what is done)"
+        )
+
+
+def _is_like(default: Any, value: Any) -> bool:  # noqa: ANN401
+    """Return whether a value has the type of a setting's default; None stands for a number."""
+    if default is None:
+        return value is None or type(value) is int
+    if isinstance(default, float):
+        return type(value) in (int, float)
+    return type(value) is type(default) and (
+        not isinstance(value, str) or len(value) <= LONGEST_TEXT
+    )
+
+
+def _check_shapes(name: str, weights: Mapping[str, Tensor], network: nn.Module) -> None:
+    found = {key: tuple(tensor.shape) for key, tensor in weights.items()}
+    expected = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    wrong = [
+        f"{key} is {found.get(key, 'missing')} instead of {expected.get(key, 'nothing')}"
+        for key in sorted(found.keys() | expected.keys())
+        if found.get(key) != expected.get(key)
+    ]
+    if wrong:
+        raise ValueError(f"{name}: {'; '.join(wrong[:3])}")
+
+
+def _check_optimiser(
+    name: str, state: Mapping[int, Mapping[str, Tensor]], network: nn.Module
+) -> None:
+    shapes = [tuple(parameter.shape) for parameter in network.parameters()]
+    if state.keys() - set(range(len(shapes))):
+        raise ValueError(f"the optimiser of the {name} has {len(state)} entries")
+    for number, moments in state.items():
+        found = {key: tuple(tensor.shape) for key, tensor in moments.items()}
+        expected = {"step": (), "exp_avg": shapes[number], "exp_avg_sq": shapes[number]}
+        if found != expected:
+            raise ValueError(f"the optimiser of the {name} has {found} instead of {expected}")
