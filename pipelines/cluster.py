@@ -1,20 +1,29 @@
 """Where strips are worked on: a Dask client in this process, on worker processes, or elsewhere."""
 
 import logging
+import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 
 import dask
 from distributed import Client, Nanny, Scheduler, SpecCluster, Worker
 
-from geop2p.errors import OptionError
+from geop2p.errors import ClusterError
 from geop2p.generator import torch_left_alone
+from geop2p.pipelines.connection import connected, dask_kept_quiet
+from geop2p.pipelines.crew import ANSWER_S, Crew, check_workers
+from geop2p.pipelines.inspection import needs_of
 from geop2p.pipelines.lanes import LanePlugin, LaneSpec, close_lane, open_lane
+from geop2p.pipelines.request import Request
+from geop2p.pipelines.strips import StripJob
 
 READERS = 2
 """Threads of a worker beside the lane: while one waits for pictures, the other reads and cuts."""
+CLUSTER_THREADS = 4
+"""torch's threads in workers of a cluster. A fixed number, since bits depend on it: the map must
+not depend on the machines that the cluster happens to have."""
 _SETTINGS = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
@@ -26,62 +35,75 @@ _SETTINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
-    """Who does the work.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        Connected.
-    slots : int
-        How many strips may be worked on at the same time.
-    """
-
-    client: Client
-    slots: int
-
-
 def usable_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0))
 
 
-def lane_threads(workers: int) -> int:
-    """Return torch's threads in each of ``workers`` worker processes on this machine."""
-    return max(1, usable_cores() // max(workers, 1))
+def lane_threads(workers: int, *, is_elsewhere: bool = False) -> int:
+    """Return torch's threads in each of ``workers`` processes here, or in a worker elsewhere."""
+    return CLUSTER_THREADS if is_elsewhere else max(1, usable_cores() // max(workers, 1))
 
 
 @contextmanager
 def hired(
-    key: str, spec: LaneSpec, *, workers: int = 0, scheduler: str | None = None
+    request: Request, *, job: StripJob, lane: LaneSpec, reads_scene: bool = True
 ) -> Iterator[Crew]:
-    """Yield a crew whose workers have a lane ``key``; everything is closed afterwards.
+    """Yield a crew whose workers have the job's lane; everything is closed afterwards.
 
     Parameters
     ----------
-    key, spec
-        The generator lane, see `geop2p.pipelines.lanes`.
-    workers : int
-        0: threads of this process. Else that many worker processes on this machine.
-    scheduler : str or None
-        Address of a running Dask scheduler to use instead.
+    request : Request
+        Says where: threads of this process, worker processes, or a running scheduler.
+    job, lane
+        What is to be done, and the generator, see `geop2p.pipelines.lanes`.
+    reads_scene : bool
+        Workers read the scene themselves.
 
     Raises
     ------
     OptionError
-        When no scheduler answers at that address.
+        When no scheduler answers at the address that was given.
+    ClusterError
+        When workers cannot be started, or one elsewhere is not fit for the work.
     """
-    with dask.config.set(_SETTINGS | _worker_environment(spec.engine.threads)):
-        if scheduler is not None:
-            with _client_of(scheduler) as client, _plugged(client, key, spec, is_ours=False):
-                yield Crew(client=client, slots=max(1, sum(client.nthreads().values())))
-        elif workers:
-            with _local(workers) as client, _plugged(client, key, spec, is_ours=True):
-                yield Crew(client=client, slots=workers * READERS)
+    settings = _SETTINGS | _worker_environment(lane.engine.threads)
+    with dask_kept_quiet(), dask.config.set(settings):
+        if request.scheduler is not None:
+            needs = needs_of(
+                device=lane.engine.device,
+                scene=job.source.path if reads_scene else None,
+                model=lane.model_path,
+            )
+            with connected(request) as client:
+                crew = Crew(client=client, place=client.scheduler.address, needs=needs)
+                check_workers(crew, needs)
+                with _plugged(client, job.lane, lane, owner=None):
+                    yield crew
+        elif request.workers:
+            place = f"{request.workers} worker processes"
+            with (
+                _processes(request.workers) as (cluster, client),
+                _plugged(client, job.lane, lane, owner=os.getpid()),
+            ):
+                yield Crew(client=client, place=place, cluster=cluster)
         else:
-            with torch_left_alone(), _local(0) as client, _opened(key, spec):
-                yield Crew(client=client, slots=READERS)
+            with (
+                torch_left_alone(),
+                _local(0) as (_, client),
+                _opened(job.lane, lane),
+            ):
+                yield Crew(client=client, place="this process", can_hang=False)
+
+
+def end_if_started_by_spawn() -> None:
+    """End this process, without a word, if it is a worker that runs its owner's program again.
+
+    Worker processes import the program that started them. One that starts work without asking for
+    its name (``if __name__ == "__main__"``) would do so in each of them, and they in others.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(1)
 
 
 def _worker_environment(threads: int) -> dict[str, int]:
@@ -91,7 +113,27 @@ def _worker_environment(threads: int) -> dict[str, int]:
 
 
 @contextmanager
-def _local(workers: int) -> Iterator[Client]:
+def _processes(workers: int) -> Iterator[tuple[SpecCluster, Client]]:
+    """Start worker processes; none is left when this ends, and none is waited for on an error."""
+    with _local(workers) as (cluster, client):
+        try:
+            yield cluster, client
+        except BaseException:
+            _kill(cluster)
+            raise
+
+
+def _kill(cluster: SpecCluster) -> None:
+    """End worker processes at once: they hold nothing that anybody needs."""
+    for nanny in list(cluster.workers.values()):
+        nanny.auto_restart = False
+        if pid := nanny.pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def _local(workers: int) -> Iterator[tuple[SpecCluster, Client]]:
     """Start a scheduler and workers: 0 is one worker in this process, else that many processes.
 
     Nothing listens but on the loopback address, and there is no dashboard. `LocalCluster` cannot be
@@ -106,26 +148,23 @@ def _local(workers: int) -> Iterator[Client]:
         "options": {**options, "silence_logs": logging.CRITICAL},
     }
     with (
-        SpecCluster(
+        _started(
             scheduler={"cls": Scheduler, "options": {**place, **listen, "port": 0}},
             workers=dict.fromkeys(range(max(workers, 1)), worker),
-            silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,
     ):
-        yield client
+        yield cluster, client
 
 
-@contextmanager
-def _client_of(scheduler: str) -> Iterator[Client]:
+def _started(**spec: object) -> SpecCluster:
     try:
-        client = Client(scheduler, timeout=10, set_as_default=False)
-    except (OSError, ValueError) as exc:
-        raise OptionError(
-            f"{scheduler}: no Dask scheduler answers: {exc} (check --scheduler)"
+        return SpecCluster(**spec, silence_logs=logging.CRITICAL)
+    except (RuntimeError, OSError) as exc:
+        raise ClusterError(
+            "worker processes ended while they started (in a program of your own, call translate "
+            'under if __name__ == "__main__":, since workers import it; else try --workers 0)'
         ) from exc
-    with client:
-        yield client
 
 
 @contextmanager
@@ -138,9 +177,13 @@ def _opened(key: str, spec: LaneSpec) -> Iterator[None]:
 
 
 @contextmanager
-def _plugged(client: Client, key: str, spec: LaneSpec, *, is_ours: bool) -> Iterator[None]:
-    client.register_plugin(LanePlugin(key, spec, is_ours=is_ours))
+def _plugged(client: Client, key: str, spec: LaneSpec, *, owner: int | None) -> Iterator[None]:
+    client.register_plugin(LanePlugin(key, spec, owner=owner))
     try:
         yield
     finally:
-        client.unregister_worker_plugin(key)
+        if owner is None and client.status == "running":
+            # a worker that hangs would hold up the end: it forgets its lane when it is restarted
+            with suppress(OSError, RuntimeError, TimeoutError):
+                unregister = client.scheduler.unregister_worker_plugin
+                client.sync(unregister, name=key, callback_timeout=ANSWER_S / 6)

@@ -4,6 +4,8 @@ Dask's threads read, fill and blend; they hand batches of tiles to the lane and 
 one model in memory and no two networks fighting for the same cores.
 """
 
+import ctypes
+import os
 import signal
 import threading
 import time
@@ -20,6 +22,7 @@ from geop2p.generator import Engine, ReadyGenerator, TileFunction, use_exact_ker
 from geop2p.model import load_model
 
 Floats = npt.NDArray[np.float32]
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,23 +92,38 @@ def close_lane(key: str) -> None:
         lane.close()
 
 
-def leave_interrupts_to_the_client() -> None:
-    """Ignore Ctrl-C in a worker process: a terminal sends it to all, the client ends the others."""
+def depend_on(owner: int) -> None:
+    """Make this worker process end with the process ``owner``, however that ends.
+
+    Linux kills it, even where it is stopped or deep in native code. A terminal sends Ctrl-C to all:
+    it is ignored here, the owner ends the others.
+    """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != owner:  # it ended before it was asked for
+        os._exit(1)
 
 
 class LanePlugin(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
-    """Opens a lane in every worker, also in those that join later."""
+    """Opens a lane in every worker, also in those that join later.
 
-    def __init__(self, key: str, spec: LaneSpec, *, is_ours: bool) -> None:
+    Parameters
+    ----------
+    key, spec
+        The lane.
+    owner : int or None
+        Process that started the workers and that they must not outlive; None for a cluster's.
+    """
+
+    def __init__(self, key: str, spec: LaneSpec, *, owner: int | None) -> None:
         self.name = key
-        self._spec, self._is_ours = spec, is_ours
+        self._spec, self._owner = spec, owner
 
     def setup(self, worker: Worker) -> None:  # noqa: ARG002
         """Open the lane."""
-        if self._is_ours:
-            leave_interrupts_to_the_client()
+        if self._owner is not None:
+            depend_on(self._owner)
         open_lane(self.name, self._spec)
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002

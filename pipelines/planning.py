@@ -130,7 +130,8 @@ def make_plan(
         device=request.device,
         precision=request.precision,
         batch_size=request.batch_size,
-        threads=request.threads or lane_threads(request.workers),
+        threads=request.threads
+        or lane_threads(request.workers, is_elsewhere=request.scheduler is not None),
     )
     job = StripJob(
         source=scene.source,

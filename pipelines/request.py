@@ -170,6 +170,12 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name} {value} (expected at least 1)")
+        if self.workers and self.scheduler is not None:
+            raise OptionError("workers and a scheduler (give one: processes here, or a cluster)")
+        if self.scheduler is None and (self.tls_ca or self.tls_cert or self.tls_key):
+            raise OptionError("certificates without a scheduler (give --scheduler tls://...)")
+        if self.worker_timeout is not None and not self.worker_timeout > 0:
+            raise OptionError(f"worker timeout {self.worker_timeout} (expected seconds above 0)")
 
     def source(self, bands: tuple[int, ...] | None, *, is_expanded: bool = False) -> SceneSource:
         """Return how the scene is to be read: these bands; None: those of ``bidx``, else all.

@@ -22,7 +22,7 @@ from geop2p.locking import held
 from geop2p.parts import PartStore, remove_parts, remove_temporary
 from geop2p.pipelines.assembly import map_rows
 from geop2p.pipelines.channels import choose_source
-from geop2p.pipelines.cluster import hired
+from geop2p.pipelines.cluster import end_if_started_by_spawn, hired
 from geop2p.pipelines.dispatch import strip_results
 from geop2p.pipelines.planning import Plan, choose_model, make_plan, map_spec
 from geop2p.pipelines.preflight import (
@@ -125,6 +125,7 @@ def translate(
         See `geop2p.errors`; each names the file, what was found and what to do.
     """
     start = time.perf_counter()
+    end_if_started_by_spawn()
     request = Request(scene=os.fspath(scene), out=Path(out), **options)
     check_paths(request)
     with held(request.out):
@@ -181,9 +182,8 @@ def _translate_strips(plan: Plan, store: PartStore) -> dict[str, float]:
     if not missing:
         return watch.counts
     request = plan.request
-    with hired(
-        plan.job.lane, plan.lane, workers=request.workers, scheduler=request.scheduler
-    ) as crew:
+    reads_scene = not plan.spec.is_sequential
+    with hired(request, job=plan.job, lane=plan.lane, reads_scene=reads_scene) as crew:
         for result in strip_results(plan, missing, crew, watch=watch):
             with watch.time("keep"):
                 store.save(result)
