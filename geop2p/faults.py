@@ -15,6 +15,7 @@ STEPS = (
     "write file",
     "write map",
     "write blocks",
+    "seal",
     "sync file",
     "rename",
     "sync folder",

@@ -12,6 +12,8 @@ from geop2p.raster.mapfile import CHECKSUM_TAG, FORMAT_TAG, LOSSY_TAG
 from geop2p.raster.mapformat import PICTURE_DRIVERS
 from geop2p.raster.opening import check_file
 from geop2p.raster.scene import SceneSource
+from geop2p.seal import TAG as SEAL_TAG
+from geop2p.seal import is_intact
 
 PROVENANCE = (
     "GEOP2P_VERSION",
@@ -25,6 +27,7 @@ PROVENANCE = (
     "GEOP2P_ENGINE",
     "GEOP2P_SCENE_HEADER_SHA256",
     FORMAT_TAG,
+    SEAL_TAG,
 )
 """Tags that every map in a GeoTIFF has."""
 
@@ -112,6 +115,11 @@ def _check_tags(path: Path, facts: MapFacts) -> None:
     if facts.tags[FORMAT_TAG] == "COG" and facts.cog_errors:
         raise VerificationError(
             f"{path}: is no valid Cloud-Optimised GeoTIFF: {facts.cog_errors[0]} "
+            "(it was changed after it was written)"
+        )
+    if not is_intact(path):
+        raise VerificationError(
+            f"{path}: its bytes are not those of its checksum {SEAL_TAG} "
             "(it was changed after it was written)"
         )
 

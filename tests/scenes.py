@@ -60,11 +60,11 @@ def read_raster(path):
         return dataset.read(), dataset.dataset_mask() != 0
 
 
-def open_raster(path, mode="r"):
+def open_raster(path, mode="r", **options):
     """Open a raster by rasterio alone, with or without a georeference."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path, mode)
+        return rasterio.open(path, mode, **options)
 
 
 def random_model(path, *, seed=0, map_values=None, **config):

@@ -27,6 +27,9 @@ from geop2p.raster.georeference import Georeference
 from geop2p.raster.mapformat import BLOCK, PICTURE_DRIVERS, MapFormat, MapSpec
 from geop2p.raster.opening import CACHE_BYTES
 from geop2p.raster.verifying import DamagedMapError, Mask, Pixels, Rows, verify_map
+from geop2p.seal import BLANK as SEAL_BLANK
+from geop2p.seal import TAG as SEAL_TAG
+from geop2p.seal import seal
 from geop2p.writing import disk_full, remove_company, replacing
 
 logger = logging.getLogger(__name__)
@@ -84,6 +87,9 @@ def write_map(target: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat)
                 rasterio.shutil.copy(
                     str(plain), str(temporary), driver=map_format.driver, **map_format.options
                 )
+            if map_format.driver not in PICTURE_DRIVERS:
+                with around("seal"):
+                    seal(temporary)
             verify_map(temporary, spec, rows, map_format=map_format)
         finally:
             remove_company(temporary)
@@ -123,7 +129,7 @@ def _write_plain(path: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat
             checksum.add(pixels, valid)
             start += valid.shape[0]
         proof = {LOSSY_TAG: "YES"} if map_format.is_lossy else {CHECKSUM_TAG: checksum.hexdigest()}
-        dataset.update_tags(**proof, **{FORMAT_TAG: map_format.driver})
+        dataset.update_tags(**proof, **{FORMAT_TAG: map_format.driver, SEAL_TAG: SEAL_BLANK})
 
 
 def _write_rows(
