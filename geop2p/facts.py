@@ -91,6 +91,9 @@ def parse_facts(content: Mapping[str, Any]) -> CardFacts:
     if unknown:
         raise OptionError(f"unknown entries: {', '.join(sorted(unknown))}")
     entries = dict(content)
+    for name in TEXTS:
+        if not isinstance(entries.get(name, ""), str):
+            raise OptionError(f"{name} is no text but {str(entries[name])[:40]!r}")
     for key in ("scene_bands", "map_bands"):
         entries[key] = tuple(str(name) for name in entries.get(key) or ())
     for key in ("scene_range", "map_range"):

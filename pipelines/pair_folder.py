@@ -149,11 +149,12 @@ def building(target: Path, *, overwrite: bool) -> Iterator[Path]:
     with told_as_output_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     with held(target):
+        with told_as_output_error(target):
+            _remove_remains(target)
         _check_replaceable(target, overwrite=overwrite)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             with told_as_output_error(target):
-                _remove_remains(target)
                 with around("make folder"):
                     temporary.mkdir()
                 yield temporary
