@@ -171,12 +171,21 @@ def _palette(dataset: Any, band: int, dtype: str) -> Palette | None:
         entries = dataset.colormap(band)
     except ValueError:
         return None  # a palette without entries
+    if _is_grey_ramp(entries):
+        return None  # as GDAL makes for pictures of one bit: the values say the same
     table = np.zeros((np.iinfo(dtype).max + 1, 4), np.uint8)
     table[:, 3] = 255  # an index without an entry is black, as gdal_translate -expand makes it
     for index, colour in entries.items():
         if index < len(table):
             table[index] = np.clip(colour, 0, 255)
     return Palette(table)
+
+
+def _is_grey_ramp(entries: dict[int, tuple[int, ...]]) -> bool:
+    """Whether a palette goes from black to white evenly, in as many steps as some bits have."""
+    last = len(entries) - 1
+    steps = {i: (round(255 * i / last),) * 3 for i in range(last + 1)} if last in (1, 3, 15) else {}
+    return bool(steps) and {i: colour[:3] for i, colour in entries.items()} == steps
 
 
 def common_dtype(dataset: Any, path: str, bands: tuple[int, ...]) -> str:
