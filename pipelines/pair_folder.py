@@ -171,12 +171,11 @@ def _take_place(temporary: Path, target: Path) -> None:
     try:
         with around("rename"):
             temporary.rename(target)
-    except OSError:
-        if former.exists():
+        sync_folder(target.parent)
+    finally:
+        if former.exists() and not target.exists():
             former.rename(target)
-        raise
-    sync_folder(target.parent)
-    shutil.rmtree(former, ignore_errors=True)
+        shutil.rmtree(former, ignore_errors=True)
 
 
 def _remove_remains(target: Path) -> None:

@@ -7,9 +7,10 @@ from uuid import uuid4
 
 import torch
 
+from geop2p.errors import OptionError
 from geop2p.generator import Engine, choose_engine
 from geop2p.grid import Strip, TileGrid
-from geop2p.model import ModelCard, find_model, load_model
+from geop2p.model import DEFAULT_MODEL, ModelCard, find_model, load_model
 from geop2p.pipelines.channels import choose_stretch, choose_values
 from geop2p.pipelines.cluster import lane_threads
 from geop2p.pipelines.lanes import LaneSpec
@@ -84,8 +85,11 @@ def choose_model(request: Request) -> ChosenModel:
     ------
     ModelError
         When the model cannot be used.
+    OptionError
+        When a generator is no function, or comes with a model.
     """
     if request.generator is not None:
+        _check_generator(request)
         name = getattr(request.generator, "__name__", type(request.generator).__name__)
         return ChosenModel(name=name)
     path = find_model(request.model)
@@ -93,6 +97,14 @@ def choose_model(request: Request) -> ChosenModel:
     return ChosenModel(
         name=model.card.name, card=model.card, path=str(path.resolve()), sha256=model.sha256
     )
+
+
+def _check_generator(request: Request) -> None:
+    if not callable(request.generator):
+        kind = type(request.generator).__name__
+        raise OptionError(f"generator is a {kind} (give a torch module or a function)")
+    if request.model != DEFAULT_MODEL:
+        raise OptionError(f"model {request.model} and a generator (give one of them)")
 
 
 def choose_grid(request: Request, spec: SceneSpec, card: ModelCard | None) -> TileGrid:

@@ -335,11 +335,12 @@ def _unfitness(pair: Pair | None, settings: PrepareSettings) -> str:
 
 def _check_counts(folder: PairFolder, left_out: dict[str, int], settings: PrepareSettings) -> None:
     found = f"left out: {', '.join(f'{count} {reason}' for reason, count in left_out.items())}"
+    labels = "" if settings.palette else "draw targets that hold class indexes with --palette, "
     if not folder.count("train") + folder.count("val"):
         raise SceneError(
             f"no patch of {settings.size} pixels is fit; {found} "
-            "(choose a smaller --size or --min-variety, allow --max-nodata, check that scene and "
-            "target show the same ground)"
+            f"({labels}choose a smaller --size or --min-variety, allow --max-nodata, check that "
+            "scene and target show the same ground)"
         )
     if not folder.count("train"):
         logger.warning("no patch trains; %s", found)
