@@ -68,7 +68,7 @@ class DiskFullError(OutputError):
     exit_status = 6
 
 
-class OutOfMemoryError(Geop2pError, MemoryError):
+class OutOfMemoryError(MemoryError, Geop2pError):  # this order, or Dask cannot send it
     """A device that has no memory for a single tile."""
 
     exit_status = 7

@@ -6,6 +6,7 @@ last, short group is padded, so that every tile is computed by the same kernels.
 
 import copy
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from geop2p.errors import ModelError, OptionError
+from geop2p.errors import Geop2pError, ModelError, OptionError, OutOfMemoryError
 from geop2p.networks import ResNet, UNet
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,8 @@ def choose_engine(
 ) -> Engine:
     """Resolve what was left to geop2p.
 
-    ``auto`` is the GPU where there is one that works; precision ``auto`` is fp32 everywhere.
+    ``auto`` is the GPU where there is one that works, else the CPU, and a GPU that does not work is
+    told of; precision ``auto`` is fp32 everywhere.
 
     Raises
     ------
@@ -93,19 +95,53 @@ def choose_device(device: str) -> str:
     Raises
     ------
     OptionError
-        For another word, or for a GPU that is not there.
+        For another word, or for a GPU that is not there or does not work.
     """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+    if device != "auto" and (kind not in ("cpu", "cuda") or (number and not number.isdigit())):
         raise OptionError(f"device {device!r} (expected auto, cpu, cuda or cuda:N)")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise OptionError(
-            f"device {device!r}: {torch.cuda.device_count()} CUDA devices are usable "
-            "(use --device cpu)"
-        )
-    return device
+    if kind == "cpu":
+        return device
+    is_asked_for = kind == "cuda"
+    fault = _fault_of_gpu(device if is_asked_for else "cuda")
+    if fault is None:
+        return device if is_asked_for else "cuda"
+    if is_asked_for:
+        raise OptionError(f"device {device!r}: {fault} (use --device cpu)")
+    log = logger.info if fault == _NO_GPU else logger.warning
+    log("%s: the CPU is used", fault)
+    return "cpu"
+
+
+_NO_GPU = "no CUDA device is usable"
+
+
+def _fault_of_gpu(device: str) -> str | None:
+    """Return why a CUDA device cannot be used, after trying it, or None when it can.
+
+    A driver that is too old is a warning of torch's, a card that this torch has no kernels for an
+    error of the first kernel.
+    """
+    number = int(device.partition(":")[2] or 0)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            if not torch.cuda.is_available():
+                reasons = [_one_line(warning.message) for warning in told]
+                return f"the GPU is not usable: {reasons[0]}" if reasons else _NO_GPU
+            count = torch.cuda.device_count()
+            if number >= count:
+                return f"{count} CUDA devices are usable"
+            torch.ones(8, device=device).add_(1).sum().item()
+        except (RuntimeError, AssertionError, OSError) as exc:
+            return f"the GPU is not usable: {_one_line(exc)}"
+    return None
+
+
+def _one_line(message: object) -> str:
+    """Return the first sentence of what torch says."""
+    lines = str(message).strip().splitlines() or [type(message).__name__]
+    return lines[0].strip()
 
 
 class ReadyGenerator:
@@ -124,26 +160,68 @@ class ReadyGenerator:
     def __init__(self, function: TileFunction, engine: Engine) -> None:
         self._engine = engine
         self._device = torch.device(engine.device)
+        self._is_halved = False
+        is_network = isinstance(function, nn.Module)
+        self._group_size = engine.group_size if is_network else engine.batch_size
         torch.set_num_threads(engine.threads)
         if isinstance(function, nn.Module):
-            function = copy.deepcopy(function).eval().to(self._device)
-            function.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            with _told_when_out_of_memory("the generator"):
+                function = copy.deepcopy(function).eval().to(self._device)
+                function.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._function = function
 
     @torch.inference_mode()
     def __call__(self, tiles: Floats) -> Floats:
         """Translate (n, C, S, S) float32 tiles, n <= batch size, to (n, K, S, S) float32.
 
+        Where a device has too little memory, groups are halved, down to one tile, and stay so.
+
         Raises
         ------
         ModelError
             When the result has another size or holds NaN.
+        OutOfMemoryError
+            When there is no memory for a single tile, or a CPU has none for a group.
         """
-        if not isinstance(self._function, nn.Module):
-            return self._translated(tiles)
-        size = self._engine.group_size
-        groups = [tiles[i : i + size] for i in range(0, len(tiles), size)]
-        return np.concatenate([self._translated(group, padded_to=size) for group in groups])
+        pictures: list[Floats] = []
+        done = 0
+        with _told_when_out_of_memory("a group of tiles"):
+            while done < len(tiles):
+                group = tiles[done : done + self._group_size]
+                picture = self._attempted(group)
+                if picture is None:
+                    self._halve()
+                    continue
+                pictures.append(picture)
+                done += len(group)
+        return np.concatenate(pictures)
+
+    def _attempted(self, group: Floats) -> Floats | None:
+        """Return a group's pictures, or None when the device has no memory for so many.
+
+        What the failure still held is let go before this returns.
+        """
+        padded_to = self._group_size if isinstance(self._function, nn.Module) else 0
+        try:
+            return self._translated(group, padded_to=padded_to)
+        except torch.OutOfMemoryError:
+            if max(len(group), padded_to) == 1:
+                raise
+        return None
+
+    def _halve(self) -> None:
+        """Make groups half as large; the first time, say so."""
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        if not self._is_halved:
+            logger.warning(
+                "%s has no memory for batches of %d tiles: smaller ones are used "
+                "(a smaller --batch-size avoids the attempt)",
+                self._device,
+                self._group_size,
+            )
+        self._is_halved = True
+        self._group_size = max(1, self._group_size // 2)
 
     def _translated(self, tiles: Floats, *, padded_to: int = 0) -> Floats:
         missing = max(padded_to - len(tiles), 0)
@@ -183,6 +261,27 @@ def use_exact_kernels() -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+
+
+@contextmanager
+def _told_when_out_of_memory(what: str) -> Iterator[None]:
+    """Raise what devices and numpy say of memory as `OutOfMemoryError`; our own errors pass."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as exc:
+        is_memory = isinstance(exc, MemoryError | torch.OutOfMemoryError)
+        if isinstance(exc, Geop2pError) or not (is_memory or _speaks_of_memory(exc)):
+            raise
+        raise OutOfMemoryError(
+            f"no memory for {what}: {_one_line(exc)} (free memory, or use a "
+            "smaller model, --device cpu, fewer --workers)"
+        ) from None
+
+
+def _speaks_of_memory(exc: BaseException) -> bool:
+    """Return whether torch's allocator for the CPU failed; it has no class of error of its own."""
+    text = str(exc).lower()
+    return "can't allocate memory" in text or "not enough memory" in text
 
 
 def _check_pictures(pictures: Tensor, tiles: Floats) -> None:
