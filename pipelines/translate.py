@@ -65,6 +65,8 @@ class TranslateReport:
         Strips that an interrupted run had finished.
     pixels_invalid : int
         Pixels that are masked.
+    blocks_unreadable : int
+        Blocks of the scene that could not be decoded, and are masked for that.
     values_clipped : int
         Valid values, over all bands, outside the stretch.
     stretch : str
@@ -80,6 +82,8 @@ class TranslateReport:
         other; ``total`` is wall time.
     peak_memory_mib : float, MiB
         Largest resident size of this process so far.
+    peak_memory_mib_workers : float, MiB
+        Largest resident size of a process that did strips; this one, where there are no workers.
     """
 
     path: str
@@ -91,6 +95,7 @@ class TranslateReport:
     tiles_skipped: int
     strips_resumed: int
     pixels_invalid: int
+    blocks_unreadable: int
     values_clipped: int
     stretch: str
     model: str
@@ -100,6 +105,7 @@ class TranslateReport:
     is_lossy: bool
     seconds: Mapping[str, float]
     peak_memory_mib: float
+    peak_memory_mib_workers: float
 
 
 def translate(
@@ -219,9 +225,15 @@ def _finish(
     seconds = {
         stage: sums[f"seconds_{stage}"] for stage in ("read", "prepare", "generate", "blend")
     } | {"keep": counts["seconds_keep"], "write": now - before, "total": now - start}
+    if sums["blocks_unreadable"]:
+        logger.warning(
+            "%s: %d blocks cannot be decoded, they are masked in the map",
+            plan.spec.path,
+            sums["blocks_unreadable"],
+        )
     if sums["values_clipped"]:
         logger.info("%s: %d values lie outside the stretch", plan.spec.path, sums["values_clipped"])
-    return _report(plan, sums, bands=bands, seconds=seconds, resumed=int(counts["strips_resumed"]))
+    return _report(plan, sums, bands=bands, seconds=seconds, counts=counts)
 
 
 def _report(
@@ -230,8 +242,9 @@ def _report(
     *,
     bands: int,
     seconds: Mapping[str, float],
-    resumed: int,
+    counts: Mapping[str, float],
 ) -> TranslateReport:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return TranslateReport(
         path=str(plan.request.out),
         sha256=file_sha256(plan.request.out),
@@ -240,8 +253,9 @@ def _report(
         bands=bands,
         tiles=int(sums["tiles"]),
         tiles_skipped=int(sums["tiles_skipped"]),
-        strips_resumed=resumed,
+        strips_resumed=int(counts["strips_resumed"]),
         pixels_invalid=int(sums["pixels_invalid"]),
+        blocks_unreadable=int(sums["blocks_unreadable"]),
         values_clipped=int(sums["values_clipped"]),
         stretch=str(plan.job.stretch),
         model=plan.tags["GEOP2P_MODEL"],
@@ -250,7 +264,8 @@ def _report(
         batch_size=plan.lane.engine.batch_size,
         is_lossy=plan.map_format.is_lossy,
         seconds={stage: round(value, 3) for stage, value in seconds.items()},
-        peak_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        peak_memory_mib=peak,
+        peak_memory_mib_workers=counts["peak_memory_mib_workers"] or peak,
     )
 
 

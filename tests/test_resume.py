@@ -1,0 +1,190 @@
+"""A run goes on from what an earlier one of the same kind had finished, and from nothing else."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from scenes import landscape, noise, random_model, write_scene
+
+import geop2p
+from geop2p.errors import NothingToDoError, OutputError, SceneError
+from geop2p.parts import part_folders
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return random_model(tmp_path_factory.mktemp("model") / "model.safetensors")
+
+
+@pytest.fixture
+def scene(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    return write_scene(tmp_path / "in" / "scene.tif", landscape(3, 700, 300))
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out" / "map.tif"
+
+
+def translated(scene, out, model, **options):
+    return geop2p.translate(scene, out, model=model, **{"strip_rows": 1, **options})
+
+
+def interrupted(scene, out, model, *, strips=2, **options):
+    """Run until so many strips are finished; return the folder of parts."""
+    seen = []
+
+    def stop(progress):
+        seen.append(progress)
+        if len(seen) == strips:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        translated(scene, out, model, on_progress=stop, **options)
+    return part_folders(out)[-1]
+
+
+def test_finished_strips_are_used_and_the_map_is_the_same(scene, out, model):
+    whole = translated(scene, out.with_name("whole.tif"), model)
+    interrupted(scene, out, model)
+    report = translated(scene, out, model)
+    assert (report.strips_resumed, report.sha256) == (2, whole.sha256)
+    assert sorted(path.name for path in out.parent.iterdir()) == ["map.tif", "whole.tif"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"overlap": 32}, {"blend": "linear"}, {"stretch": "5,250"}, {"mask_rule": "all"}]
+)
+def test_parts_of_other_options_are_never_met(scene, out, model, change):
+    interrupted(scene, out, model)
+    assert translated(scene, out, model, **change).strips_resumed == 0
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_parts_of_another_model_are_never_met(scene, out, model, tmp_path):
+    interrupted(scene, out, model)
+    other = random_model(tmp_path / "other.safetensors", seed=1)
+    assert translated(scene, out, other).strips_resumed == 0
+
+
+def test_parts_of_a_scene_that_was_written_again_are_never_met(scene, out, model):
+    interrupted(scene, out, model)
+    write_scene(scene, landscape(3, 700, 300, seed=3))
+    assert translated(scene, out, model).strips_resumed == 0
+
+
+def test_a_new_side_car_mask_is_another_scene(scene, out, model):
+    interrupted(scene, out, model)
+    write_scene(scene.with_name("scene.tif.msk"), noise(1, 700, 300))
+    assert translated(scene, out, model).strips_resumed == 0
+
+
+def test_fresh_starts_over(scene, out, model):
+    interrupted(scene, out, model)
+    assert translated(scene, out, model, fresh=True).strips_resumed == 0
+
+
+def damage_state(folder):
+    (folder / "state.json").write_text('{"torn')
+
+
+def replace_state(folder):
+    (folder / "state.json").write_text(json.dumps({"of": "another run"}))
+
+
+def replace_folder(folder):
+    shutil.rmtree(folder)
+    folder.write_text("a file of the same name")
+
+
+@pytest.mark.parametrize("disturb", [damage_state, replace_state, replace_folder])
+def test_a_torn_or_foreign_state_makes_every_strip_again(scene, out, model, disturb, caplog):
+    whole = translated(scene, out.with_name("whole.tif"), model)
+    disturb(interrupted(scene, out, model))
+    report = translated(scene, out, model)
+    assert (report.strips_resumed, report.sha256) == (0, whole.sha256)
+    assert "its state is damaged or of another run" in caplog.text
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+
+
+def tear(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def swap(path):
+    shutil.copy(path.with_name("strip-00000-00001.part"), path)
+
+
+@pytest.mark.parametrize("disturb", [flip, tear, empty, swap])
+def test_a_damaged_part_is_made_again_with_a_warning(scene, out, model, disturb, caplog):
+    whole = translated(scene, out.with_name("whole.tif"), model)
+    folder = interrupted(scene, out, model, strips=3)
+    disturb(sorted(folder.glob("strip-*.part"))[1])
+    report = translated(scene, out, model)
+    assert (report.strips_resumed, report.sha256) == (2, whole.sha256)
+    assert "the strip is made again" in caplog.text
+
+
+def test_a_scene_that_changes_while_it_is_read_fails_the_run(scene, out, model):
+    def touch(progress):
+        if progress.done < progress.total:
+            os.utime(scene, ns=(1, 10**18))
+
+    with pytest.raises(SceneError, match=r"was changed while it was read: .* was written again"):
+        translated(scene, out, model, on_progress=touch)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_the_same_command_has_nothing_to_do_when_asked_to_skip(scene, out, model):
+    translated(scene, out, model)
+    with pytest.raises(NothingToDoError, match="is there already"):
+        translated(scene, out, model, skip_existing=True)
+    with pytest.raises(OutputError, match="exists, of another GEOP2P_BLEND"):
+        translated(scene, out, model, skip_existing=True, blend="cut")
+    translated(scene, out, model, skip_existing=True, blend="cut", overwrite=True)
+
+
+def test_a_map_that_is_older_than_its_scene_is_made_again(scene, out, model):
+    first = translated(scene, out, model)
+    os.utime(scene)
+    again = translated(scene, out, model, skip_existing=True, overwrite=True)
+    assert again.sha256 == first.sha256
+    assert again.tiles > 0
+
+
+def test_a_source_of_the_scene_is_never_written_over(scene, model):
+    from rasterio.shutil import copy
+
+    virtual = scene.with_name("scene.vrt")
+    copy(scene, virtual, driver="VRT")
+    before = scene.read_bytes()
+    with pytest.raises(OutputError, match="the scene is made of this file"):
+        translated(virtual, scene, model, overwrite=True)
+    assert scene.read_bytes() == before
+
+
+def test_the_folder_of_the_scene_is_never_touched(scene, out, model):
+    folder = scene.parent
+    write_scene(folder / "scene.tif.msk", np.full((1, 700, 300), 255, np.uint8))
+    state = [(path.name, path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()]
+    times = folder.stat().st_mtime_ns
+    translated(scene, out, model, stretch="auto", preview=out.with_name("preview.png"))
+    after = [(path.name, path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()]
+    assert (after, folder.stat().st_mtime_ns) == (state, times)
