@@ -4,10 +4,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from affine import Affine
 
-from geop2p.errors import SceneError
 from geop2p.raster.bands import Expansion, common_dtype, true_bits
 from geop2p.raster.masks import SceneMask
 from geop2p.raster.opening import SceneSource, header_errors, open_dataset
@@ -15,8 +13,6 @@ from geop2p.raster.opening import SceneSource, header_errors, open_dataset
 SEQUENTIAL_DRIVERS = ("PNG", "JPEG", "WEBP", "BMP")
 TALL_BLOCK = 1024
 """Pixels; a block taller than this makes every strip decode rows that it does not need."""
-BLOCK_BYTES = 512 * 2**20
-"""Largest block that is decoded: GDAL holds it twice, so a scene of larger ones is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +104,11 @@ def read_spec(
     Raises
     ------
     SceneError
-        When bands are of several types or of none that is known, or blocks are too large.
+        When bands are of several types, or of none that is known.
     """
     file_dtype = common_dtype(dataset, path, bands)
     colours = tuple(dataset.colorinterp[band - 1].name for band in bands)
-    spec = SceneSpec(
+    return SceneSpec(
         path=path,
         driver=dataset.driver,
         height=dataset.height,
@@ -133,27 +129,6 @@ def read_spec(
         is_sequential=_is_sequential(dataset),
         has_mask=mask.is_masked,
     )
-    _check_block(dataset, spec)
-    return spec
-
-
-def _check_block(dataset: Any, spec: SceneSpec) -> None:
-    """Refuse a scene that can only be read by decoding more at a time than fits into memory.
-
-    Raises
-    ------
-    SceneError
-        In that case.
-    """
-    is_pixelwise = dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE") == "PIXEL"
-    bands = dataset.count if is_pixelwise else 1
-    size = spec.block[0] * spec.block[1] * np.dtype(spec.file_dtype).itemsize * bands
-    if size > BLOCK_BYTES:
-        raise SceneError(
-            f"{spec.path}: blocks of {spec.block[1]} x {spec.block[0]} pixels, {size >> 20} MiB "
-            f"each (expected at most {BLOCK_BYTES >> 20} MiB: retile it, e.g. with "
-            "gdal_translate -co TILED=YES -co COMPRESS=DEFLATE)"
-        )
 
 
 def _is_sequential(dataset: Any) -> bool:

@@ -124,6 +124,8 @@ def gdal_settings(*, allow_network: bool = False) -> Iterator[None]:
         GDAL_PAM_ENABLED=True,
         GDAL_MAX_DATASET_POOL_SIZE=100,
         GDAL_VRT_ENABLE_PYTHON="NO",
+        GDAL_PNG_WHOLE_IMAGE_OPTIM="NO",  # rows up to a fault can be read, and memory is bounded
+        GDAL_ERROR_ON_LIBJPEG_WARNING=True,  # a truncated JPEG is grey otherwise
         CPL_VSIL_GZIP_WRITE_PROPERTIES="NO",
         **network,
     ):

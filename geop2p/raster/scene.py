@@ -95,6 +95,8 @@ class Scene:
             When the window cannot be decoded.
         """
         cols = cols or (0, self.spec.width)
+        if self._is_after_a_fault(rows[1] - 1):
+            return self._read_blocks(rows, cols)
         try:
             return self._read(rows, cols)
         except READ_FAILURES as exc:
@@ -141,19 +143,29 @@ class Scene:
         shape = rows[1] - rows[0], cols[1] - cols[0]
         pixels = np.zeros((self.spec.count, *shape), self.spec.dtype)
         valid = np.zeros(shape, bool)
-        for corner, part in _blocks(self.spec.block, rows, cols):
-            if corner in self.unreadable or self._is_after_a_fault(corner[0]):
-                self.unreadable.add(corner)
-                continue
-            inside = tuple(
-                slice(span[0] - whole[0], span[1] - whole[0])
-                for span, whole in zip(part, (rows, cols), strict=True)
-            )
-            try:
-                pixels[:, *inside], valid[inside] = self._read(*part)
-            except READ_FAILURES:
-                self.unreadable.add(corner)
+        with self._sound_reader() as reader:
+            for corner, part in _blocks(self.spec.block, rows, cols):
+                if corner in self.unreadable or self._is_after_a_fault(corner[0]):
+                    self.unreadable.add(corner)
+                    continue
+                inside = tuple(
+                    slice(span[0] - whole[0], span[1] - whole[0])
+                    for span, whole in zip(part, (rows, cols), strict=True)
+                )
+                try:
+                    pixels[:, *inside], valid[inside] = reader._read(*part)  # noqa: SLF001
+                except READ_FAILURES:
+                    self.unreadable.add(corner)
         return pixels, valid
+
+    @contextmanager
+    def _sound_reader(self) -> Iterator["Scene"]:
+        """Yield a scene that tells of every fault; GDAL tells of a stream's only once."""
+        if self.spec.driver not in STREAMS:
+            yield self
+            return
+        with open_source(self.source) as fresh:
+            yield fresh
 
     def _is_after_a_fault(self, row: int) -> bool:
         is_stream = self.spec.driver in STREAMS
