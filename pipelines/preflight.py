@@ -4,8 +4,15 @@ import os
 from pathlib import Path
 
 import numpy as np
+import psutil
 
-from geop2p.errors import NothingToDoError, OptionError, OutputError, SceneError
+from geop2p.errors import (
+    NothingToDoError,
+    OptionError,
+    OutOfMemoryError,
+    OutputError,
+    SceneError,
+)
 from geop2p.parts import PartStore, part_bytes
 from geop2p.pipelines.planning import Plan, map_spec
 from geop2p.pipelines.request import Request
@@ -14,6 +21,8 @@ from geop2p.raster.mapfile import read_tags, writing_bytes
 from geop2p.raster.mapformat import MapFormat, choose_format
 from geop2p.writing import disk_full, free_bytes
 
+SHARE_OF_MEMORY = 0.8
+"""Of what is free, that a strip may take."""
 LONGEST_NAME = 255 - len(".." + 16 * "0" + ".parts")
 """Bytes of an output's name: the folder of its parts has a longer one, and file systems a limit."""
 
@@ -112,6 +121,36 @@ def check_space(plan: Plan, store: PartStore) -> None:
         raise disk_full(
             plan.request.out, "too little room (or give --no-space-check)", needed=needed
         )
+
+
+def check_memory(plan: Plan) -> None:
+    """Compare what one strip takes, at its largest, with the memory that is free.
+
+    Raises
+    ------
+    OutOfMemoryError
+        When it is too little: nothing that geop2p can do makes a row of tiles narrower.
+    """
+    needed = strip_bytes(plan)
+    available = psutil.virtual_memory().available
+    if needed > SHARE_OF_MEMORY * available:
+        raise OutOfMemoryError(
+            f"{plan.request.scene}: a strip of {plan.spec.width} columns takes about "
+            f"{needed // 2**20} MiB, {available // 2**20} MiB are free (give --strip-rows 1, or "
+            "cut the scene into narrower ones)"
+        )
+
+
+def strip_bytes(plan: Plan) -> int:
+    """Return about how much memory the largest strip takes while it is worked on.
+
+    That is its rows and their mask, sums and tapered tiles in float32, and finished rows.
+    """
+    grid = plan.job.grid
+    rows = max(stop - start for start, stop in map(grid.painted_rows, plan.strips))
+    itemsize = np.dtype(plan.spec.dtype).itemsize
+    bands = 3 if plan.card is None else plan.card.generator.out_bands
+    return rows * grid.width * (len(plan.spec.bands) * itemsize + 1 + 12 * bands)
 
 
 def needed_bytes(plan: Plan) -> int:

@@ -27,6 +27,7 @@ from geop2p.pipelines.dispatch import strip_results
 from geop2p.pipelines.planning import Plan, choose_model, make_plan, map_spec
 from geop2p.pipelines.preflight import (
     check_apart,
+    check_memory,
     check_news,
     check_paths,
     check_space,
@@ -141,6 +142,7 @@ def translate(
         if request.fresh:
             store.remove()
         check_space(plan, store)
+        check_memory(plan)
         try:
             store.open()
             counts = _translate_strips(plan, store)

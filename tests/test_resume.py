@@ -13,10 +13,6 @@ from geop2p.errors import NothingToDoError, OutputError, SceneError
 from geop2p.parts import part_folders
 
 
-class Interrupted(Exception):
-    pass
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return random_model(tmp_path_factory.mktemp("model") / "model.safetensors")
@@ -45,9 +41,9 @@ def interrupted(scene, out, model, *, strips=2, **options):
     def stop(progress):
         seen.append(progress)
         if len(seen) == strips:
-            raise Interrupted
+            raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(KeyboardInterrupt):
         translated(scene, out, model, on_progress=stop, **options)
     return part_folders(out)[-1]
 
@@ -188,3 +184,20 @@ def test_the_folder_of_the_scene_is_never_touched(scene, out, model):
     translated(scene, out, model, stretch="auto", preview=out.with_name("preview.png"))
     after = [(path.name, path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()]
     assert (after, folder.stat().st_mtime_ns) == (state, times)
+
+
+def test_a_scene_that_is_too_wide_for_the_memory_is_refused(scene, out, model, run_cli):
+    band = (
+        '<VRTRasterBand dataType="Byte" band="{0}"><SimpleSource>'
+        f"<SourceFilename>{scene}</SourceFilename><SourceBand>{{0}}</SourceBand>"
+        '<SrcRect xOff="0" yOff="0" xSize="300" ySize="300"/>'
+        '<DstRect xOff="0" yOff="0" xSize="100000000" ySize="300"/>'
+        "</SimpleSource></VRTRasterBand>"
+    )
+    bands = "".join(band.format(number) for number in (1, 2, 3))
+    wide = scene.with_name("wide.vrt")
+    wide.write_text(f'<VRTDataset rasterXSize="100000000" rasterYSize="300">{bands}</VRTDataset>')
+    lifted = ("--no-space-check", "--max-pixels", 10**11)
+    status, _, said = run_cli("translate", wide, "--out", out, "-m", model, *lifted)
+    assert (status, said.count("\n")) == (7, 1)
+    assert "a strip of 100000000 columns takes about" in said
