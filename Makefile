@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+MINUTES ?= 10
 LOCATED_SCENE := sample_tiles/massachusetts/18778720.tif
 STREETS_SCENE := sample_tiles/dubai/scene3_part.jpg
 
-.PHONY: demo test test-slow types lint format bench docs install clean
+.PHONY: demo test test-slow fuzz types lint format bench docs install clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -33,6 +34,10 @@ test: $(STAMP) lint types
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+# files damaged at random, for MINUTES; those that break the rule are left in this folder
+fuzz: $(STAMP)
+	$(BIN)/python tests/fuzz.py --minutes $(MINUTES)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
