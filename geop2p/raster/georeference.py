@@ -141,8 +141,8 @@ def is_same_crs(one: Any, other: Any) -> bool:
 
     Names, authorities and the order of axes, which GDAL hides, may differ; heights may not.
     """
-    if not one or not other:
-        return not one and not other
+    if _is_nothing(one) or _is_nothing(other):
+        return _is_nothing(one) and _is_nothing(other)
     if one == other:
         return True
     first, second = one.to_wkt(), other.to_wkt()
@@ -152,6 +152,11 @@ def is_same_crs(one: Any, other: Any) -> bool:
         return _name_and_units(first) == _name_and_units(second)
     proj, other_proj = one.to_proj4(), other.to_proj4()
     return bool(proj) and proj == other_proj
+
+
+def _is_nothing(crs: Any) -> bool:
+    """Whether there is no CRS, or what GDAL says of a GeoTIFF with keys but without one."""
+    return not crs or crs.to_wkt().startswith('LOCAL_CS["unnamed",UNIT["unknown"')
 
 
 def _name_and_units(wkt: str) -> tuple[list[str], list[float]]:
