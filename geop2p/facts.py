@@ -1,11 +1,11 @@
 """What only a person can say about a model: its card's texts, bands, value ranges and palette."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from geop2p.documents import read_json
 from geop2p.errors import OptionError
 from geop2p.model import Scaling
 from geop2p.palette import Palette, read_palette
@@ -66,7 +66,7 @@ def read_facts(path: str | Path) -> CardFacts:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if isinstance(content, dict) and isinstance(content.get("palette"), str):
             content["palette"] = read_palette(path.parent / content["palette"]).to_list()
         return parse_facts(content)

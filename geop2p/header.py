@@ -4,23 +4,19 @@ The format: 8 bytes with the header's length, the header as JSON, then the tenso
 maps each tensor's name to its type, shape and place; ``__metadata__`` maps texts to texts.
 """
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
+from geop2p.documents import parse_json
 from geop2p.errors import ModelError
 
 MOST_HEADER_BYTES = 16 * 2**20
-MOST_DEPTH = 32
 MOST_DIMENSIONS = 8
 DTYPE_BYTES = {"F16": 2, "BF16": 2, "F32": 4}
 """Types of weights that are read."""
-
-_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,33 +65,6 @@ def _header_length(first: bytes, *, size: int) -> int:
     if not 2 <= length <= min(MOST_HEADER_BYTES, size - 8):
         raise ValueError(f"its header should have {length} bytes, the file has {size}")
     return length
-
-
-def parse_json(text: str) -> Any:  # noqa: ANN401  whatever the text holds
-    """Return what a JSON text of bounded depth holds; no name twice, no NaN.
-
-    Raises
-    ------
-    ValueError
-        When it is no such text.
-    """
-    depth = 0
-    for bracket in re.findall(r"[\[\]{}]", _TEXT.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
-        if depth > MOST_DEPTH:
-            raise ValueError(f"its JSON is nested more than {MOST_DEPTH} deep")
-    return json.loads(text, object_pairs_hook=_distinct, parse_constant=_refused)
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError("a name stands twice in its JSON")
-    return content
-
-
-def _refused(constant: str) -> float:
-    raise ValueError(f"its JSON holds {constant}")
 
 
 def _checked(content: Any, *, data_bytes: int) -> Header:  # noqa: ANN401

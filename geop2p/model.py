@@ -21,8 +21,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from geop2p.documents import parse_json
 from geop2p.errors import Geop2pError, ModelError
-from geop2p.header import Header, parse_json, read_header
+from geop2p.header import Header, read_header
 from geop2p.networks import GeneratorConfig, build_generator
 from geop2p.palette import Palette
 from geop2p.signatures import PICKLES, SAFETENSORS, file_kind, special_kind

@@ -12,6 +12,9 @@ Pillow, ``.tif`` with `geop2p.raster`, which is imported only then.
 
 import csv
 import hashlib
+import struct
+import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,11 +26,30 @@ import numpy.typing as npt
 from PIL import Image
 
 from geop2p.errors import PairsError, SceneError
+from geop2p.signatures import special_kind
 
 Pixels = npt.NDArray[Any]
 """A picture, (C, H, W), in its native type."""
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+"""What Pillow may take a picture for, whatever its name: no format that it runs a program for."""
+PICTURE_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    RuntimeError,
+    MemoryError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow raises for damaged pictures, and for those of more pixels than a patch has."""
 RASTER_SUFFIXES = (".tif", ".tiff")
 MANIFEST = "manifest.csv"
 """Beside the pairs: what `geop2p prepare` cut them from; columns split and scene are read."""
@@ -168,9 +190,12 @@ def _scenes(manifest: Path, split: str) -> tuple[str, ...]:
     """Return the names of the files that the pairs of a split were cut from."""
     if not manifest.is_file():
         return ()
-    with manifest.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        return tuple(sorted({Path(r["scene"]).name for r in rows if r.get("split") == split}))
+    try:
+        with manifest.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row.get("split") == split]
+    except (OSError, UnicodeDecodeError, csv.Error) as exc:
+        raise PairsError(f"{manifest}: not a readable table: {exc} (remove or mend it)") from exc
+    return tuple(sorted({Path(row.get("scene") or "").name for row in rows}))
 
 
 def _find_layout(root: Path) -> Callable[[Path], tuple[tuple[Pair, ...], tuple[Pair, ...]]]:
@@ -200,7 +225,9 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
                 raise PairsError(f"{path}: no column {', '.join(sorted(missing))}")
             for row in table:
                 yield {name: (row[name] or "").strip() for name in ("scene", "map", "split")}
-    except (UnicodeDecodeError, csv.Error) as exc:
+    except (OSError, UnicodeDecodeError, csv.Error) as exc:
+        if isinstance(exc, PairsError):
+            raise
         raise PairsError(f"{path}: not a readable table: {exc} (expected CSV in UTF-8)") from exc
 
 
@@ -268,10 +295,24 @@ def _split(pairs: tuple[Pair, ...]) -> PairSet:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Yield a picture whose header was read; what fails inside is told as the picture's fault."""
     try:
-        with Image.open(path) as picture:
-            yield picture
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
-        raise PairsError(f"{path}: not a readable picture: {exc} (replace or remove it)") from exc
+        _check_regular(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=PICTURE_FORMATS) as picture:
+                yield picture
+    except PairsError:
+        raise
+    except PICTURE_ERRORS as exc:
+        reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+        raise PairsError(
+            f"{path}: not a readable picture: {reason} (replace or remove it)"
+        ) from exc
+
+
+def _check_regular(path: Path) -> None:
+    kind = special_kind(path)
+    if kind is not None:
+        raise PairsError(f"{path}: is {kind} (expected a picture)")
 
 
 def _mode(picture: Image.Image) -> str:

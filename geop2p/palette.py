@@ -1,6 +1,5 @@
 """A palette: the classes of a map, each with an index, a name and a colour."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from geop2p.documents import read_json
 from geop2p.errors import OptionError
 
 Colour = tuple[int, int, int]
@@ -147,7 +147,7 @@ def read_palette(path: str | Path) -> Palette:
         When the file is missing or is no palette.
     """
     try:
-        return Palette.from_list(json.loads(Path(path).read_text(encoding="utf-8")))
+        return Palette.from_list(read_json(Path(path)))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
         raise OptionError(
             f"{path}: not a palette: {exc} "

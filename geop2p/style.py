@@ -11,13 +11,13 @@ A feature is drawn by the first rule that it matches. Higher orders lie on top; 
 casings lie below all fills, so that roads of one kind run into each other.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from geop2p.documents import read_json
 from geop2p.errors import OptionError
 from geop2p.palette import Colour, Palette, parse_colour, read_palette
 
@@ -134,7 +134,7 @@ def read_style(name_or_path: str | Path) -> Style:
     """
     path = find_style(name_or_path)
     try:
-        return parse_style(json.loads(path.read_text(encoding="utf-8")))
+        return parse_style(read_json(path))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
         raise OptionError(
             f"{path}: not a style: {exc} "

@@ -221,7 +221,7 @@ def trim_log(folder: Path, *, epochs: int) -> None:
     """Drop the log's lines after the first ``epochs`` epochs: a resumed run writes them again."""
     log = folder / LOG
     if log.exists():
-        lines = log.read_text(encoding="utf-8").splitlines()
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         kept = [line for line in lines if _epoch_of(line) <= epochs]
         write_atomically(log, "".join(f"{line}\n" for line in kept).encode())
 

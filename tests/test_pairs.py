@@ -1,4 +1,5 @@
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -190,3 +191,33 @@ def test_two_files_of_one_name_are_refused(tmp_path):
         save(tmp_path / "A" / f"x{suffix}", draw_pair(0)[0])
     with pytest.raises(PairsError, match="same name"):
         find_pairs(tmp_path)
+
+
+def test_a_picture_is_what_its_bytes_say_and_no_program_is_run_for_it(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
+    with pytest.raises(PairsError, match="not a readable picture"):
+        read_patch(path)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_among_the_pairs_is_named_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(PairsError, match="is a pipe"):
+        read_patch(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp"])
+def test_damaged_pictures_are_pixels_or_one_line(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(draw_pair(0)[0]).save(path)
+    content, random = path.read_bytes(), np.random.default_rng(5)
+    for number in range(100):
+        damaged = bytearray(content)
+        damaged[random.integers(len(content))] ^= 1 << random.integers(8)
+        path.write_bytes(damaged if number % 2 else content[: len(content) * number // 100])
+        try:
+            assert read_patch(path).ndim == 3
+        except PairsError as exc:
+            told = str(exc)
+            assert "\n" not in told
