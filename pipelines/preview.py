@@ -1,14 +1,18 @@
 """A picture of a translation: the map beside its scene, small enough to look at."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from geop2p.errors import SceneError
 from geop2p.pipelines.planning import Plan
 from geop2p.plots import save_side_by_side
 from geop2p.radiometry import Stretch
 from geop2p.raster.scene import SceneSource, open_source
+
+logger = logging.getLogger(__name__)
 
 Picture = npt.NDArray[np.uint8]
 
@@ -19,16 +23,28 @@ LONGEST_SIDE = 900
 def save_preview(plan: Plan, path: Path) -> None:
     """Write scene and finished map side by side as a PNG; invalid pixels are white.
 
+    The map is there already: where one of the two cannot be read again, a warning says so.
+
     Raises
     ------
     OutputError
         When it cannot be written.
     """
     model, out = plan.tags["GEOP2P_MODEL"], plan.request.out
-    scene = _picture(plan.job.source, plan.job.stretch)
-    drawn = _picture(SceneSource(path=str(out)), plan.job.values.stretch)
+    try:
+        scene = _picture(plan.job.source, plan.job.stretch)
+        drawn = _picture(_map_source(plan), plan.job.values.stretch)
+    except SceneError as exc:
+        logger.warning("%s: no preview was made: %s", path, exc)
+        return
     titles = (Path(plan.request.scene).name, f"{out.name} by {model}")
     save_side_by_side(path, list(zip(titles, (scene, drawn), strict=True)))
+
+
+def _map_source(plan: Plan) -> SceneSource:
+    """Return the finished map, whose size is meant however small its file is."""
+    pixels = plan.spec.height * plan.spec.width
+    return SceneSource(path=str(plan.request.out), max_pixels=pixels)
 
 
 def _picture(source: SceneSource, stretch: Stretch) -> Picture:

@@ -227,6 +227,14 @@ def _finish(
     seconds = {
         stage: sums[f"seconds_{stage}"] for stage in ("read", "prepare", "generate", "blend")
     } | {"keep": counts["seconds_keep"], "write": now - before, "total": now - start}
+    _tell(plan, sums)
+    return _report(plan, sums, bands=bands, seconds=seconds, counts=counts)
+
+
+def _tell(plan: Plan, sums: Mapping[str, float]) -> None:
+    """Say what a user would not expect of the map."""
+    if sums["pixels_invalid"] == plan.spec.height * plan.spec.width:
+        logger.warning("%s: no pixel is valid, all of the map is masked", plan.spec.path)
     if sums["blocks_unreadable"]:
         logger.warning(
             "%s: %d blocks cannot be decoded, they are masked in the map",
@@ -235,7 +243,6 @@ def _finish(
         )
     if sums["values_clipped"]:
         logger.info("%s: %d values lie outside the stretch", plan.spec.path, sums["values_clipped"])
-    return _report(plan, sums, bands=bands, seconds=seconds, counts=counts)
 
 
 def _report(

@@ -126,11 +126,12 @@ def test_a_mask_band(tmp_path, is_internal):
 
 
 @pytest.mark.parametrize("option", [{"nodata": 0}, {"valid": np.zeros(SIZE, bool)}], ids=str)
-def test_all_masked(tmp_path, option):
+def test_all_masked(tmp_path, caplog, option):
     scene = write_scene(tmp_path / "scene.tif", np.zeros((3, *SIZE), np.uint8), **option)
     report = geop2p.translate(scene, tmp_path / "map.tif", generator=identity)
     assert report.pixels_invalid == SIZE[0] * SIZE[1]
     assert not read_raster(tmp_path / "map.tif")[1].any()
+    assert "no pixel is valid" in caplog.text
 
 
 def test_not_finite_floats_are_masked_and_warn_of_nothing(tmp_path):

@@ -155,8 +155,8 @@ def is_same_crs(one: Any, other: Any) -> bool:
 
 
 def _is_nothing(crs: Any) -> bool:
-    """Whether there is no CRS, or what GDAL says of a GeoTIFF with keys but without one."""
-    return not crs or crs.to_wkt().startswith('LOCAL_CS["unnamed",UNIT["unknown"')
+    """Whether there is no CRS, or what GDAL makes of a GeoTIFF that has keys but no CRS."""
+    return not crs or crs.to_wkt().startswith('LOCAL_CS["unnamed",UNIT[')
 
 
 def _name_and_units(wkt: str) -> tuple[list[str], list[float]]:
