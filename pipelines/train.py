@@ -12,7 +12,14 @@ import torch
 
 from geop2p.batches import PairStore
 from geop2p.checkpoint import has_checkpoint, load_checkpoint, remove_remains
-from geop2p.errors import CheckpointError, OptionError, OutputError, PairsError
+from geop2p.errors import (
+    CheckpointError,
+    Geop2pError,
+    OptionError,
+    OutOfMemoryError,
+    OutputError,
+    PairsError,
+)
 from geop2p.facts import CardFacts, band_names, parse_facts, read_facts, reversed_facts, scaling_of
 from geop2p.locking import held
 from geop2p.model import MAP_DTYPES
@@ -106,7 +113,11 @@ def train(
     CheckpointError
         When the run to resume has no usable checkpoint or another recipe.
     OutputError
-        When ``out`` holds a run already, or cannot be written to.
+        When ``out`` holds a run already, is held by another process, or cannot be written to.
+    DiskFullError
+        When the disk does not take a file; the checkpoints stay.
+    OutOfMemoryError
+        When networks and batch do not fit.
     TrainingError
         When a loss or weight is no number any more.
     """
@@ -117,7 +128,7 @@ def train(
     if unknown:
         raise TypeError(f"train() has no option {', '.join(sorted(unknown))}")
     folder = _run_folder(pairs, out, run_options)
-    with held(folder), _undisturbed_torch():
+    with held(folder), _undisturbed_torch(), _told_as_out_of_memory():
         if run_options.resume is None:
             run = _begin(pairs, folder, settings=Settings(**given), options=run_options)
         else:
@@ -351,6 +362,23 @@ def _undisturbed_torch() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def _told_as_out_of_memory() -> Iterator[None]:
+    """Raise what torch says of missing memory, in the several ways that it has, as one error."""
+    try:
+        yield
+    except Geop2pError:
+        raise
+    except (RuntimeError, MemoryError) as exc:
+        is_memory = isinstance(exc, (MemoryError, torch.OutOfMemoryError))
+        if not is_memory and "can't allocate memory" not in str(exc):
+            raise
+        raise OutOfMemoryError(
+            "no memory for this training: networks and a batch do not fit "
+            "(try a smaller --batch-size, --ngf, --ndf or --crop-size; --resume goes on with a run)"
+        ) from exc
 
 
 def _resizing_note(run: Run) -> str:

@@ -14,7 +14,13 @@ import torch
 from pair_files import TINY, write_pairs
 
 from geop2p.checkpoint import NEWEST, load_checkpoint, save_checkpoint
-from geop2p.errors import CheckpointError, DiskFullError, OutputError, TrainingError
+from geop2p.errors import (
+    CheckpointError,
+    DiskFullError,
+    OutOfMemoryError,
+    OutputError,
+    TrainingError,
+)
 from geop2p.faults import observed
 from geop2p.locking import held
 from geop2p.pipelines.stopping import signals_held_back
@@ -198,6 +204,20 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path, pairs, monkeypatch)
     monkeypatch.setattr(Trainer, "state", spoil)
     with pytest.raises(TrainingError, match=r"generator .* is not finite after step 1 .*no checkp"):
         train(pairs, tmp_path / "run", **SAVING)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")],
+)
+def test_missing_memory_has_its_own_status(tmp_path, pairs, monkeypatch, error):
+    def fail(losses, done):
+        raise error
+
+    with_losses(monkeypatch, fail)
+    with pytest.raises(OutOfMemoryError, match="--batch-size") as told:
+        train(pairs, tmp_path / "run", **TINY)
+    assert told.value.exit_status == 7
 
 
 def test_a_second_training_of_one_run_fails_at_once(tmp_path, pairs, begun):
