@@ -214,6 +214,8 @@ def load_model(name_or_path: str | os.PathLike[str]) -> Model:
     expected = generator.state_dict()
     _check_shapes(path, header, expected)
     tensors, sha256 = _read_tensors(path)
+    if path in bundled_models().values() and sha256 != _shipped_sha256(path.stem):
+        raise ModelError(f"{path}: is not the file that was shipped (install geop2p again)")
     _check_values(path, tensors)
     if checksum not in (None, _checksum(card.to_json(), tensors)):
         raise ModelError(f"{path}: the checksum of its weights is wrong (fetch the file again)")
@@ -235,6 +237,11 @@ def bundled_models() -> dict[str, Path]:
     """Return the models that ship with the package: name to file, sorted by name."""
     folder = Path(str(resources.files("geop2p") / "models"))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def _shipped_sha256(name: str) -> str:
+    text = (resources.files("geop2p") / "models" / "checksums.json").read_text(encoding="utf-8")
+    return str(json.loads(text).get(name))
 
 
 def find_model(name_or_path: str | os.PathLike[str]) -> Path:

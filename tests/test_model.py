@@ -13,6 +13,7 @@ from geop2p.generator import Engine, ReadyGenerator
 from geop2p.model import (
     ModelCard,
     Scaling,
+    bundled_models,
     card_from_json,
     load_model,
     read_card,
@@ -171,3 +172,14 @@ def test_bf16_is_near_fp32_and_draws_its_last_layer_in_float32(tmp_path):
     assert rough.dtype == exact.dtype
     assert abs(rough - exact).mean() < 0.02
     assert (rough != exact).any()
+
+
+def test_every_bundled_model_is_the_one_whose_checksum_is_shipped(tmp_path, monkeypatch):
+    for name, path in bundled_models().items():
+        load_model(name)
+        damaged = bytearray(path.read_bytes())
+        damaged[-1000] ^= 1
+        (tmp_path / path.name).write_bytes(damaged)
+    monkeypatch.setattr("geop2p.model.bundled_models", lambda: {"m": tmp_path / path.name})
+    with pytest.raises(ModelError, match="is not the file that was shipped"):
+        load_model("m")
