@@ -1,10 +1,10 @@
 """What may be opened, and what is said of everything else."""
 
-import functools
-import http.server
 import os
+import re
 import socket
-import threading
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -306,20 +306,18 @@ def write_any(path, pixels):
     return write_scene(path, pixels, driver=DRIVERS[path.suffix[1:]], **where)
 
 
-class Silent(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def served(tmp_path):
-    handler = functools.partial(Silent, directory=tmp_path)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    """Serve a folder from a process of its own: GDAL keeps Python's lock while it waits."""
+    program = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
+    with subprocess.Popen(
+        [*program, "--directory", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as server:
+        yield "http://127.0.0.1:" + re.search(r"port (\d+)", server.stdout.readline())[1]
+        server.kill()
 
 
 def test_a_url_is_read_with_leave(tmp_path, served):

@@ -34,10 +34,10 @@ MASK_RULES = ("any", "all")
 READ_ERRORS = ("fail", "nodata")
 NETWORK_SETTINGS = {
     "GDAL_HTTP_CONNECTTIMEOUT": 10,
-    "GDAL_HTTP_TIMEOUT": 60,
+    "GDAL_HTTP_TIMEOUT": 30,
     "GDAL_HTTP_LOW_SPEED_TIME": 20,
     "GDAL_HTTP_LOW_SPEED_LIMIT": 100,
-    "GDAL_HTTP_MAX_RETRY": 3,
+    "GDAL_HTTP_MAX_RETRY": 2,
     "GDAL_HTTP_RETRY_DELAY": 1,
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
 }
@@ -254,7 +254,9 @@ def _failure(name: str, exc: Exception, head: bytes) -> str:
     known = opening_failure(head, size=Path(name).stat().st_size) if head else None
     if known is not None:
         return known
-    if "not recognized as being in a supported file format" in cause:
+    if "not recognized as being in a supported file format" in cause and is_scene_head(head):
+        cause = "it begins as one, and is damaged or of a rare variant"
+    elif "not recognized as being in a supported file format" in cause:
         start = "".join(chr(b) if 32 <= b < 127 else "." for b in head[:12])
         cause = f"it begins with {start!r}"
     return (
