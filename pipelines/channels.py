@@ -1,6 +1,7 @@
 """Which bands of a scene feed the generator, and how their values are scaled on the way."""
 
 import logging
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,9 @@ logger = logging.getLogger(__name__)
 SAMPLE_GRID = 8
 """Blocks in each direction that percentiles are taken of."""
 SAMPLE_BLOCK = 256
+"""Pixels; side of each of them."""
+SAMPLE_BANDS = 8
+"""With more bands the blocks are smaller, so that samples stay within 34 million values."""
 
 
 def choose_source(request: Request, spec: SceneSpec, card: ModelCard | None) -> SceneSource:
@@ -172,10 +176,11 @@ def _sampled(scene: Scene, percentiles: Percentiles) -> Stretch:
     """
     spec = scene.spec
     is_by_rows = spec.is_sequential or spec.block[1] >= spec.width
+    side = int(SAMPLE_BLOCK * min(1.0, math.sqrt(SAMPLE_BANDS / spec.count)))
     samples = []
-    for rows in _sample_spans(spec.height):
+    for rows in _sample_spans(spec.height, side):
         line = scene.read(rows=rows) if is_by_rows else None
-        for cols in _sample_spans(spec.width):
+        for cols in _sample_spans(spec.width, side):
             if line is None:
                 pixels, valid = scene.read(rows=rows, cols=cols)
             else:
@@ -184,12 +189,12 @@ def _sampled(scene: Scene, percentiles: Percentiles) -> Stretch:
     return percentiles.of(np.concatenate(samples, axis=1))
 
 
-def _sample_spans(length: int) -> list[tuple[int, int]]:
+def _sample_spans(length: int, side: int) -> list[tuple[int, int]]:
     """Return up to `SAMPLE_GRID` spans, evenly spread from edge to edge."""
-    if length <= SAMPLE_GRID * SAMPLE_BLOCK:
-        return [(lo, min(lo + SAMPLE_BLOCK, length)) for lo in range(0, length, SAMPLE_BLOCK)]
-    starts: npt.NDArray[np.int64] = np.linspace(0, length - SAMPLE_BLOCK, SAMPLE_GRID).astype(int)
-    return [(int(lo), int(lo) + SAMPLE_BLOCK) for lo in starts]
+    if length <= SAMPLE_GRID * side:
+        return [(lo, min(lo + side, length)) for lo in range(0, length, side)]
+    starts: npt.NDArray[np.int64] = np.linspace(0, length - side, SAMPLE_GRID).astype(int)
+    return [(int(lo), int(lo) + side) for lo in starts]
 
 
 def choose_values(

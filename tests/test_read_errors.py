@@ -131,3 +131,21 @@ def test_a_truncated_tiff_of_rows_keeps_its_first_rows(tmp_path):
         return  # the directory was at the end
     assert 0.3 < valid.mean() < 0.7
     assert np.array_equal(found[0][valid], pixels[0][valid])
+
+
+def test_a_huge_strip_is_read_in_order_and_kept_up_to_the_fault(tmp_path):
+    pixels = np.broadcast_to(noise(1, 1, 9000), (1, 9000, 9000))
+    scene = write_scene(
+        tmp_path / "scene.tif", pixels, blockysize=9000, compress="deflate", zlevel=1
+    )
+    content = bytearray(scene.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 200] = b"\xff" * 200
+    scene.write_bytes(content)
+    with open_source(lenient(scene, max_pixels=9000 * 9000)) as opened:
+        assert opened.spec.is_sequential
+        found, valid = opened.read(rows=(3000, 6000))
+    kept = np.count_nonzero(valid.all(axis=1))
+    assert 500 < kept < 2500
+    sure = kept - 20  # deflate may decode some nonsense before it notices
+    assert np.array_equal(found[:, :sure], pixels[:, 3000 : 3000 + sure])

@@ -11,6 +11,8 @@ from geop2p.raster.masks import SceneMask
 from geop2p.raster.opening import SceneSource, header_errors, open_dataset
 
 SEQUENTIAL_DRIVERS = ("PNG", "JPEG", "WEBP", "BMP")
+STREAMS = ("PNG", "JPEG", "WEBP")
+"""Drivers of files that are one compressed stream, of which nothing is left after a fault."""
 TALL_BLOCK = 1024
 """Pixels; a block taller than this makes every strip decode rows that it does not need."""
 
@@ -56,6 +58,8 @@ class SceneSpec:
         Coordinates mean pixel centres (``AREA_OR_POINT=Point``).
     is_sequential : bool
         Windows cannot be decoded by themselves; rows are best read in order, once.
+    is_stream : bool
+        Nothing can be decoded after a fault.
     has_mask : bool
         Some pixels may be invalid.
     """
@@ -78,6 +82,7 @@ class SceneSpec:
     has_geolocation: bool
     is_point: bool
     is_sequential: bool
+    is_stream: bool
     has_mask: bool
 
     @property
@@ -127,13 +132,31 @@ def read_spec(
         has_geolocation=bool(dataset.tags(ns="GEOLOCATION")),
         is_point=dataset.tags().get("AREA_OR_POINT") == "Point",
         is_sequential=_is_sequential(dataset),
+        is_stream=_is_stream(dataset),
         has_mask=mask.is_masked,
     )
 
 
 def _is_sequential(dataset: Any) -> bool:
     tallest = max(height for height, _ in dataset.block_shapes)
-    return dataset.driver in SEQUENTIAL_DRIVERS or tallest > TALL_BLOCK
+    is_tall = dataset.driver in SEQUENTIAL_DRIVERS or tallest > TALL_BLOCK
+    return is_tall or _is_stream(dataset)
+
+
+def _is_stream(dataset: Any) -> bool:
+    """Whether rows can only be decoded one after the other, and none after a fault.
+
+    So it is of a compressed GeoTIFF with a strip so large that GDAL gives it out row by row: then
+    the file has no second row of its own.
+    """
+    if dataset.driver != "GTiff" or dataset.compression is None or dataset.height == 1:
+        return dataset.driver in STREAMS
+    if dataset.block_shapes[0] != (1, dataset.width):
+        return False
+    first, second = (
+        dataset.get_tag_item(f"BLOCK_OFFSET_0_{row}", "TIFF", bidx=1) for row in (0, 1)
+    )
+    return first is not None and second is None
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -53,8 +53,6 @@ Mask = npt.NDArray[np.bool_]
 Span = tuple[int, int]
 """Rows or columns from the first to the one after the last."""
 
-STREAMS = ("PNG", "JPEG", "WEBP")
-"""Drivers of files that are one compressed stream, of which nothing is left after a fault."""
 READ_FAILURES = (RasterioError, rasterio._err.CPLE_BaseError)  # noqa: SLF001  it can escape
 
 
@@ -161,15 +159,14 @@ class Scene:
     @contextmanager
     def _sound_reader(self) -> Iterator["Scene"]:
         """Yield a scene that tells of every fault; GDAL tells of a stream's only once."""
-        if self.spec.driver not in STREAMS:
+        if not self.spec.is_stream:
             yield self
             return
         with open_source(self.source) as fresh:
             yield fresh
 
     def _is_after_a_fault(self, row: int) -> bool:
-        is_stream = self.spec.driver in STREAMS
-        return is_stream and any(lost < row for lost, _ in self.unreadable)
+        return self.spec.is_stream and any(lost < row for lost, _ in self.unreadable)
 
     def _reduced(self, shape: tuple[int, int]) -> tuple[Pixels, Mask]:
         bands = list(self.spec.bands)
