@@ -135,7 +135,9 @@ _GENERATOR_OPTIONS = (
         help="Tiles that are translated at a time; auto is 4 on a CPU, 64 on a GPU.",
     ),
     click.option(
-        "--threads", type=click.IntRange(1), help="torch's CPU threads. Default: all cores."
+        "--threads",
+        type=click.IntRange(1),
+        help="torch's CPU threads. Default: all cores; 4 a worker with --scheduler.",
     ),
 )
 

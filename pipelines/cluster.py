@@ -160,11 +160,11 @@ def _local(workers: int) -> Iterator[tuple[SpecCluster, Client]]:
 def _started(**spec: object) -> SpecCluster:
     try:
         return SpecCluster(**spec, silence_logs=logging.CRITICAL)
-    except (RuntimeError, OSError) as exc:
+    except (RuntimeError, OSError):
         raise ClusterError(
             "worker processes ended while they started (in a program of your own, call translate "
             'under if __name__ == "__main__":, since workers import it; else try --workers 0)'
-        ) from exc
+        ) from None
 
 
 @contextmanager

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 ANSWER_S = 60
 """Seconds that a scheduler or a worker has to answer."""
-_ASK_S = 0.02
+_ASK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +105,15 @@ def check_workers(crew: Crew, needs: Needs) -> None:
         When there is none, or one does not answer, or lacks something; each is named.
     """
     _wait_for_one(crew)
-    asked = {worker: crew.inspection(worker, needs) for worker in crew.workers()}
+    asked: dict[str, Future] = {}
     until = time.monotonic() + ANSWER_S
-    while time.monotonic() < until and not all(future.done() for future in asked.values()):
+    while time.monotonic() < until:
+        present = crew.workers()
+        for worker in present.keys() - asked.keys():
+            asked[worker] = crew.inspection(worker, needs)
+        asked = {worker: future for worker, future in asked.items() if worker in present}
+        if asked and all(future.done() for future in asked.values()):
+            break
         time.sleep(_ASK_S)
     complaints = [found for worker in asked if (found := complaint(worker, asked[worker]))]
     if complaints:

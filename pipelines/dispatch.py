@@ -236,7 +236,9 @@ class Dispatcher:
         """Return whether a worker that came may be given work; it is asked first."""
         if self._crew.needs is None:
             return True
-        asked = self._asked.setdefault(worker, self._crew.inspection(worker, self._crew.needs))
+        if worker not in self._asked:
+            self._asked[worker] = self._crew.inspection(worker, self._crew.needs)
+        asked = self._asked[worker]
         if not asked.done():
             return False
         found = complaint(worker, asked)

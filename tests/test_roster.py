@@ -11,7 +11,7 @@ STRIPS = [Strip(first=i, last=i + 1) for i in range(12)]
 
 
 def play(strips, *, poison=(), workers=2, capacity=3, chance=0.0, seed=0):
-    """Let workers do strips in any order; a poison strip ends its worker. Return what came of it."""
+    """Let workers do strips in any order; poison ends its worker. Return what came of it."""
     roster, dice = Roster(strips), random.Random(seed)
     for number in range(workers):
         roster.join(f"w{number}", capacity=capacity)
