@@ -63,7 +63,7 @@ class Palette:
     def opaque(self, pixels: Pixels) -> Mask | None:
         """Return where the colour of the index is not wholly transparent."""
         is_opaque = self.table[:, 3] != 0
-        return None if is_opaque.all() else is_opaque[pixels[0]]
+        return None if is_opaque.all() else np.asarray(is_opaque[pixels[0]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Inks:
         """Return what white paper shows through the inks, without any colour profile."""
         full = int(np.iinfo(self.dtype).max)
         light = full - pixels.astype(np.uint32)
-        return ((light[:3] * light[3] + full // 2) // full).astype(self.dtype)
+        return np.asarray((light[:3] * light[3] + full // 2) // full).astype(self.dtype)
 
     def opaque(self, pixels: Pixels) -> Mask | None:  # noqa: ARG002  there is no paper without ink
         """Return None: ink hides nothing."""
@@ -98,7 +98,7 @@ class LumaChroma:
         """Return red, green, blue, rounded and clipped."""
         y, cb, cr = pixels.astype(np.float32) - np.array([[[0]], [[128]], [[128]]], np.float32)
         primaries = np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb])
-        return np.clip(np.rint(primaries), 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(np.rint(primaries), 0, 255), np.uint8)
 
     def opaque(self, pixels: Pixels) -> Mask | None:  # noqa: ARG002  the three are always opaque
         """Return None."""

@@ -19,12 +19,12 @@ from rasterio.windows import Window
 from geop2p.errors import SceneError
 from geop2p.raster.bands import find_expansion, select_bands
 from geop2p.raster.header import SceneSpec, describe, read_spec
+from geop2p.raster.limits import MAX_PIXELS
 from geop2p.raster.masks import SceneMask
 from geop2p.raster.opening import (
     CACHE_BYTES,
     DRIVERS,
     MASK_RULES,
-    MAX_PIXELS,
     READ_ERRORS,
     SceneSource,
     gdal_settings,
