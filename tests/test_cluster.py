@@ -10,15 +10,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from clusters import Poison, cluster, listening, start_worker, worker_processes
+from clusters import Hungry, Poison, cluster, listening, start_worker, worker_processes
 from distributed import Client
 from distributed.chaos import KillWorker
 from scenes import landscape, random_model, write_scene
 
 import geop2p
-from geop2p.errors import ClusterError, OptionError
+from geop2p.errors import ClusterError, OptionError, OutOfMemoryError
+from geop2p.pipelines import connection
 from geop2p.pipelines import crew as crews
-from geop2p.pipelines.connection import checked_address, choose_security
+from geop2p.pipelines.connection import checked_address, choose_security, connected
 from geop2p.pipelines.inspection import FileSight, needs_of
 from geop2p.pipelines.request import Request
 
@@ -104,6 +105,15 @@ def test_certificates_are_not_for_an_open_protocol(tmp_path):
         choose_security(request_with(tmp_path, ca="ca.pem"), "tcp://127.0.0.1:1")
 
 
+@pytest.mark.parametrize(("host", "warnings"), [("192.0.2.1", 1), ("127.0.0.1", 0)])
+def test_an_open_connection_to_another_host_is_warned_of(monkeypatch, caplog, host, warnings):
+    monkeypatch.setattr(connection, "CONNECT_S", 0.2)
+    request = Request(scene="s.tif", out=Path("m.tif"), scheduler=f"tcp://{host}:1")
+    with pytest.raises(OptionError, match="no Dask scheduler answers"), connected(request):
+        pass
+    assert caplog.text.count("is not encrypted") == warnings
+
+
 def test_what_a_worker_needs_is_what_is_here(tmp_path, scene, model):
     needs = needs_of(device="cpu", scene=str(scene), model=str(model))
     assert set(needs.versions) == {
@@ -131,6 +141,26 @@ def test_a_killed_worker_changes_no_byte_and_nothing_listens_outside(
     assert report.sha256 == undisturbed
     assert harmed.found <= {"127.0.0.1", "::1"}
     assert worker_processes() == []
+
+
+@pytest.mark.slow
+def test_rows_that_were_sent_to_a_killed_worker_are_sent_again(tmp_path, model):
+    path = write_scene(tmp_path / "scene.png", landscape(3, 1900, 300), driver="PNG")
+    first = geop2p.translate(path, tmp_path / "1.tif", model=model, **SMALL)
+
+    def harm():
+        worker_processes()[0].kill()
+
+    second = geop2p.translate(
+        path, tmp_path / "2.tif", model=model, workers=2, on_progress=Once(harm), **SMALL
+    )
+    assert first.sha256 == second.sha256
+
+
+@pytest.mark.slow
+def test_errors_keep_their_class_on_the_way_back(tmp_path, scene):
+    with pytest.raises(OutOfMemoryError, match="no memory for a group of tiles"):
+        geop2p.translate(scene, tmp_path / "map.tif", generator=Hungry(0), workers=1)
 
 
 @pytest.mark.slow
