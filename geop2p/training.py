@@ -237,6 +237,13 @@ class Trainer:
         return torch.autocast(self.device.type, self._amp_dtype, enabled=self.config.amp)
 
 
+def least_bytes(config: TrainingConfig) -> int:
+    """Return the bytes that weights, gradients and both moments of both networks take at least."""
+    with torch.device("meta"):  # shapes without memory
+        networks = (build_generator(config.generator), build_discriminator(config.discriminator))
+    return 16 * sum(parameter.numel() for network in networks for parameter in network.parameters())
+
+
 def to_unit(pixels: Tensor, scaling: Scaling, *, device: torch.device) -> Tensor:
     """Return native values as float32 in [-1, 1] on ``device``, channels last; excess is cut."""
     values = pixels.to(device, non_blocking=True).float()

@@ -37,7 +37,7 @@ from geop2p.pipelines.resuming import (
 from geop2p.pipelines.training_options import RunOptions, Settings, TrainOptions
 from geop2p.pipelines.training_run import MODEL, Run, run_epochs, trim_log
 from geop2p.style import find_palette
-from geop2p.training import Trainer, TrainingConfig
+from geop2p.training import Trainer, TrainingConfig, least_bytes
 from geop2p.validation import Validator, spread
 from geop2p.writing import told_as_output_error
 
@@ -219,6 +219,7 @@ def _open(
         found.train[i] for i in spread(len(found.train), MOST_SCORED_OF_TRAINING)
     )
     device = _device(options.device)
+    _check_memory(config, device)
     return Run(
         folder=folder,
         settings={"pairs": str(source.resolve())} | asdict(settings),
@@ -335,6 +336,20 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise OptionError(f"--device {name}: {torch.cuda.device_count()} CUDA devices are here")
     return device
+
+
+def _check_memory(config: TrainingConfig, device: torch.device) -> None:
+    """Refuse networks that cannot fit, before a system that promises any memory kills for it."""
+    if device.type == "cuda":
+        there = torch.cuda.mem_get_info(device)[1]
+    else:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = least_bytes(config)
+    if needed > there:
+        raise OutOfMemoryError(
+            f"both networks need {needed / 2**30:.1f} GiB to be trained, {device} has "
+            f"{there / 2**30:.1f} GiB (choose a smaller --ngf, --ndf or --max-channels)"
+        )
 
 
 def _workers(given: int | None, device: torch.device) -> int:

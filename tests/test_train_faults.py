@@ -220,6 +220,12 @@ def test_missing_memory_has_its_own_status(tmp_path, pairs, monkeypatch, error):
     assert told.value.exit_status == 7
 
 
+def test_networks_that_no_memory_holds_are_refused_before_they_are_built(tmp_path, pairs):
+    with pytest.raises(OutOfMemoryError, match="GiB to be trained"):
+        train(pairs, tmp_path / "run", **TINY | {"ngf": 4096})
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_second_training_of_one_run_fails_at_once(tmp_path, pairs, begun):
     began = time.monotonic()
     run = tmp_path / "run"
