@@ -67,7 +67,8 @@ def work_through(work):
             verdict["is_touched"] = listing(path.parent) != before
             if verdict["status"] == 0:
                 compared = _in_fork(work, lambda: _compare(path, out / "map.tif"))  # noqa: B023
-                verdict["wrong"] = compared["text"]
+                said, mark, wrong = compared["text"].rpartition("\nwrong: ")
+                verdict["wrong"] = wrong if mark else f"not compared: {said or wrong}"
             log.write(json.dumps(verdict) + "\n")
             log.flush()
 
@@ -128,7 +129,7 @@ def _run_command(path, out, model):
 
 def _compare(path, map_path):
     """Say what is wrong with a map; nothing where all is right."""
-    sys.stdout.write(_wrong(path, map_path) or _wrong_pixels(path))
+    sys.stdout.write(f"\nwrong: {_wrong(path, map_path) or _wrong_pixels(path)}")
 
 
 def _wrong(path, map_path):
