@@ -165,17 +165,24 @@ def make_plan(
         card=card,
         map_format=map_format,
         tags=tags,
-        fingerprint={
-            "scene": identity.to_json_value(),
-            "tags": tags,
-            "values": repr(job.values),
-            "grid": repr(job.grid),
-            "threads": engine.threads,
-            "batch_size": engine.batch_size if engine.kind == "cuda" else None,
-            "format": FORMAT_VERSION,
-            "function": None if card is not None else job.lane,  # never met again
-        },
+        fingerprint=_fingerprint(job, identity=identity, engine=engine, tags=tags)
+        | {"function": None if card is not None else job.lane},  # never met again
     )
+
+
+def _fingerprint(
+    job: StripJob, *, identity: SceneIdentity, engine: Engine, tags: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return everything that a finished strip's bytes depend on, but for a bare function."""
+    return {
+        "scene": identity.to_json_value(),
+        "tags": tags,
+        "values": repr(job.values),
+        "grid": repr(job.grid),
+        "threads": engine.threads,
+        "batch_size": engine.batch_size if engine.kind == "cuda" else None,
+        "format": FORMAT_VERSION,
+    }
 
 
 def _tags(job: StripJob, chosen: ChosenModel, engine: Engine) -> dict[str, str]:

@@ -15,7 +15,7 @@ PLANTS = {
     "geop2p/planted.py": ("import rasterio", "planted imports rasterio, whose home"),
     "geop2p/fill.py": ("def f():\n    from torch import nn", "fill imports torch"),
     "geop2p/palette.py": ("import geop2p.networks", "palette imports torch by way of"),
-    "geop2p/raster/scene.py": ("from geop2p.raster import mapfile", "imports itself"),
+    "geop2p/raster/scene.py": ("from geop2p.raster import aligning", "imports itself"),
     "geop2p/grid.py": ("from geop2p.pipelines.strips import Stopwatch", "which lies above it"),
     "geop2p/errors.py": ("from .cli import main", "imports geop2p.cli.main, which lies above"),
     "pipelines/strips.py": ("import geop2p.cli.main", "imports geop2p.cli.main, which lies above"),
