@@ -114,17 +114,16 @@ def _worker_environment(threads: int) -> dict[str, int]:
 
 @contextmanager
 def _processes(workers: int) -> Iterator[tuple[SpecCluster, Client]]:
-    """Start worker processes; none is left when this ends, and none is waited for on an error."""
+    """Start worker processes; none is left when this ends, and none is waited for."""
     with _local(workers) as (cluster, client):
         try:
             yield cluster, client
-        except BaseException:
+        finally:
             _kill(cluster)
-            raise
 
 
 def _kill(cluster: SpecCluster) -> None:
-    """End worker processes at once: they hold nothing that anybody needs."""
+    """End worker processes at once: they hold nothing that is needed, and asking takes seconds."""
     for nanny in list(cluster.workers.values()):
         nanny.auto_restart = False
         if pid := nanny.pid:
