@@ -73,7 +73,7 @@ def test_a_preview_shows_both(tmp_path, run_cli, scene, model):
     ("arguments", "status", "finding"),
     [
         (["missing.tif", "-o", "m.tif"], 3, "missing.tif: no such file"),
-        (["text.tif", "-o", "m.tif"], 3, "not a raster"),
+        (["text.tif", "-o", "m.tif"], 3, "a text of 11 bytes"),
         (["scene.tif", "-o", "m.tif", "-m", "text.tif"], 4, "text.tif: not a readable"),
         (["scene.tif", "-o", "m.tif", "-m", "nobody"], 4, "nobody: no such model"),
         (["scene.tif", "-o", "scene.tif"], 5, "is the scene itself"),

@@ -58,13 +58,16 @@ class Georeference:
         return bool(self.crs or self.gcps[0] or self.rpcs or self.transform != Affine.identity())
 
     def storable(self) -> "Georeference":
-        """Return what one GeoTIFF can hold: of transform and control points, what has a CRS."""
-        if not self.gcps[0]:
-            return self
-        is_located = bool(self.crs) and self.transform != Affine.identity()
-        if is_located:
-            return replace(self, gcps=([], None))
-        return replace(self, crs=None, transform=Affine.identity())
+        """Return what one GeoTIFF can hold: of transform and control points, what has a CRS.
+
+        Pixel-is-point goes with a CRS: without one, GDAL would read an unnamed local CRS from it.
+        """
+        kept = self
+        if self.gcps[0] and self.crs and self.transform != Affine.identity():
+            kept = replace(self, gcps=([], None))
+        elif self.gcps[0]:
+            kept = replace(self, crs=None, transform=Affine.identity())
+        return replace(kept, is_point=self.is_point and bool(kept.crs or kept.gcps[1]))
 
     def loss(self) -> str | None:
         """Return in words what a GeoTIFF does not hold of it, if anything."""
@@ -85,10 +88,10 @@ class Georeference:
     def describe(self, dataset: Any) -> None:
         """Put what is not in the profile into a new GeoTIFF."""
         kept = self.storable()
-        if self.is_point:
+        if kept.is_point:
             dataset.update_tags(AREA_OR_POINT="Point")
         if kept.gcps[0]:
-            shift = _point_shift() if self.is_point else 0.0
+            shift = _point_shift() if kept.is_point else 0.0
             points = [_moved(point, -shift) for point in kept.gcps[0]]
             dataset.gcps = (points, kept.gcps[1] or CRS())
         if self.rpcs:
