@@ -74,7 +74,7 @@ def test_a_preview_shows_both(tmp_path, run_cli, scene, model):
     [
         (["missing.tif", "-o", "m.tif"], 3, "missing.tif: no such file"),
         (["text.tif", "-o", "m.tif"], 3, "a text of 11 bytes"),
-        (["scene.tif", "-o", "m.tif", "-m", "text.tif"], 4, "text.tif: not a readable"),
+        (["scene.tif", "-o", "m.tif", "-m", "text.tif"], 4, "text.tif: is a text"),
         (["scene.tif", "-o", "m.tif", "-m", "nobody"], 4, "nobody: no such model"),
         (["scene.tif", "-o", "scene.tif"], 5, "is the scene itself"),
         (["scene.tif", "-o", "text.tif"], 5, "exists"),
