@@ -89,7 +89,8 @@ class StripCanvas:
         self._grid, self._blend = grid, blend
         self._start, stop = grid.painted_rows(strip)
         self._pixels = np.zeros((bands, stop - self._start, grid.width), np.float32)
-        self._row_pixels = np.zeros((bands, grid.size, grid.width), np.float32)
+        rows = min(grid.size, stop - self._start)  # fewer where the scene is lower than a tile
+        self._row_pixels = np.zeros((bands, rows, grid.width), np.float32)
         self._tile_row = strip.first
 
     def add(self, tile: Tile, picture: Floats) -> None:
@@ -100,7 +101,8 @@ class StripCanvas:
         left, right = self._grid.cols(tile.col)
         right = min(right, self._grid.width)
         weights = col_taper(self._grid, self._blend, tile.col)[: right - left]
-        self._row_pixels[:, :, left:right] += picture[:, :, : right - left] * weights
+        rows = self._row_pixels.shape[1]
+        self._row_pixels[:, :, left:right] += picture[:, :rows, : right - left] * weights
 
     def finished(self) -> Floats:
         """Return the strip's picture, (K, rows, width) float32, after the last tile."""
@@ -113,6 +115,7 @@ class StripCanvas:
         lo = top - self._start
         hi = min(bottom - self._start, self._pixels.shape[1])
         weights = row_taper(self._grid, self._blend, self._tile_row)[: hi - lo]
-        self._row_pixels *= np.pad(weights, (0, self._grid.size - len(weights)))[:, np.newaxis]
+        padding = self._row_pixels.shape[1] - len(weights)
+        self._row_pixels *= np.pad(weights, (0, padding))[:, np.newaxis]
         self._pixels[:, lo:hi] += self._row_pixels[:, : hi - lo]
         self._row_pixels[:] = 0

@@ -165,6 +165,17 @@ def test_a_map_that_is_older_than_its_scene_is_made_again(scene, out, model):
     assert again.tiles > 0
 
 
+def test_a_source_of_a_nested_vrt_that_was_written_again_is_another_scene(scene, out, model):
+    from rasterio.shutil import copy
+
+    inner, outer = scene.with_name("inner.xml"), scene.with_name("outer.vrt")
+    copy(scene, inner, driver="VRT")
+    copy(inner, outer, driver="VRT")
+    interrupted(outer, out, model)
+    os.utime(scene, ns=(1, 10**18))
+    assert translated(outer, out, model).strips_resumed == 0
+
+
 def test_a_source_of_the_scene_is_never_written_over(scene, model):
     from rasterio.shutil import copy
 

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from geop2p.raster.opening import SceneSource, open_dataset
+from geop2p.raster.virtual import vrt_sources
 
 HEADER_BYTES = 2**16
 """Of the main file, that are hashed."""
+
+SIDE_CARS = (".aux.xml", ".msk", ".ovr")
+"""What GDAL reads beside a raster, too."""
 
 FileState = tuple[str, int, int]
 """Real path, size in bytes, time of change in nanoseconds."""
@@ -55,16 +59,11 @@ def identity_of(source: SceneSource) -> SceneIdentity:
         When it cannot be opened.
     """
     seen: dict[str, FileState] = {}
-    pending = [source.path]
-    while pending:
-        for name in _files_of(pending.pop(0), source):
-            real = os.path.realpath(name)
-            if real in seen or not Path(real).is_file():
-                continue
+    for name in _files_of(source):
+        real = os.path.realpath(name)
+        if real not in seen and Path(real).is_file():
             state = Path(real).stat()
             seen[real] = (real, state.st_size, state.st_mtime_ns)
-            if name != source.path and name.lower().endswith(".vrt"):
-                pending.append(name)
     return SceneIdentity(files=tuple(seen.values()), header_sha256=_header_sha256(source.path))
 
 
@@ -83,13 +82,19 @@ def first_change(before: SceneIdentity, after: SceneIdentity) -> str | None:
     return None if before.header_sha256 == after.header_sha256 else "the header is another"
 
 
-def _files_of(path: str, source: SceneSource) -> list[str]:
-    """Return the files that GDAL reads for a raster, its own first."""
-    nested = SceneSource(
-        path=path, max_pixels=source.max_pixels, allow_network=source.allow_network
+def _files_of(source: SceneSource) -> list[str]:
+    """Return the files that GDAL reads for a scene, its own first, and side-cars of a VRT's."""
+    own = SceneSource(
+        path=source.path, max_pixels=source.max_pixels, allow_network=source.allow_network
     )
-    with open_dataset(nested) as dataset:
-        return [path, *dataset.files]
+    with open_dataset(own) as dataset:
+        files = [source.path, *dataset.files]
+        is_virtual = dataset.driver == "VRT"
+    if is_virtual:
+        shown = source.path
+        for name in vrt_sources(shown, shown=shown, allow_network=source.allow_network):
+            files += [name, *(f"{name}{suffix}" for suffix in SIDE_CARS)]
+    return files
 
 
 def _header_sha256(path: str) -> str:
