@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -132,21 +131,6 @@ def test_the_module_and_the_command_are_the_same():
         assert ended.stdout.strip() == f"geop2p, version {__version__}"
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_run_and_leaves_no_map(tmp_path, model, number, status):
-    scene = write_scene(tmp_path / "scene.tif", landscape(3, 6000, 600))
-    command = [sys.executable, "-m", "geop2p", "translate", scene, "-o", tmp_path / "map.tif"]
-    with subprocess.Popen(
-        [*command, "-m", model, "--strip-rows", "1"], stderr=subprocess.PIPE, text=True
-    ) as process:
-        process.stderr.readline()  # the first percent lines: work has begun
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == status
-    assert "Traceback" not in err
-    assert not (tmp_path / "map.tif").exists()
-
-
 def is_gone(group):
     """Return whether nobody of a process group is left, some moments later at most."""
     for _ in range(100):
@@ -156,23 +140,6 @@ def is_gone(group):
             return True
         time.sleep(0.1)
     return False
-
-
-def test_ctrl_c_ends_worker_processes_too_in_one_line(tmp_path, model):
-    scene = write_scene(tmp_path / "scene.tif", landscape(3, 6000, 600))
-    command = [sys.executable, "-m", "geop2p", "translate", scene, "-o", tmp_path / "map.tif"]
-    options = ["-m", model, "--strip-rows", "1", "--workers", "2", "--threads", "1"]
-    with subprocess.Popen(
-        [*command, *options], stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        process.stderr.readline()
-        os.killpg(process.pid, signal.SIGINT)  # what a terminal does
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    told = [line for line in err.splitlines() if line and not line.startswith("translate ")]
-    assert len(told) == 1
-    assert told[0].startswith("geop2p: interrupted")
-    assert is_gone(process.pid)
 
 
 def test_a_reader_that_leaves_is_no_error_message(tmp_path, scene, model):
