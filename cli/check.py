@@ -5,6 +5,7 @@ from dataclasses import asdict
 import click
 
 from geop2p.cli.output import Output, output_options
+from geop2p.redaction import escaped
 
 
 @click.command(epilog="Example: geop2p check map.tif --scene scene.tif")
@@ -25,6 +26,6 @@ def check(map_path: str, *, scene: str | None, output: Output) -> None:
     from geop2p.pipelines.check import check as run
 
     report = run(map_path, scene=scene)
-    against = "" if scene is None else f", on the grid and mask of {scene}"
-    text = f"{map_path}: good: {report.width} x {report.height}, {report.bands} bands{against}"
+    against = "" if scene is None else f", on the grid and mask of {escaped(scene)}"
+    text = f"{escaped(map_path)}: good: {report.width} x {report.height}, {report.bands} bands{against}"
     output.result(asdict(report), text=text)

@@ -12,6 +12,7 @@ from geop2p.cli.translate_options import (
     scene_options,
     work_options,
 )
+from geop2p.redaction import escaped
 
 if TYPE_CHECKING:
     from geop2p.pipelines.translate import TranslateReport
@@ -51,13 +52,19 @@ def _summary(report: "TranslateReport") -> str:
     stretch = f", stretch {report.stretch}"
     skipped = f", {report.tiles_skipped} without data skipped" if report.tiles_skipped else ""
     resumed = f", {report.strips_resumed} strips resumed" if report.strips_resumed else ""
+    unreadable = (
+        f", {report.blocks_unreadable} blocks that cannot be decoded masked"
+        if report.blocks_unreadable
+        else ""
+    )
     clipped = (
         f"\n{report.values_clipped} values outside the stretch were clipped"
         if report.values_clipped
         else ""
     )
     return (
-        f"{report.path}: {report.width} x {report.height}, {report.bands} bands, "
-        f"{report.tiles} tiles by {report.model}{stretch}{skipped}{resumed}{clipped}\n"
+        f"{escaped(report.path)}: {report.width} x {report.height}, {report.bands} bands, "
+        f"{report.tiles} tiles by {report.model}{stretch}{skipped}{resumed}"
+        f"{unreadable}{clipped}\n"
         f"seconds: {stages} (read to blend overlap); peak memory {report.peak_memory_mib:.0f} MiB"
     )
