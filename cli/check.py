@@ -27,5 +27,6 @@ def check(map_path: str, *, scene: str | None, output: Output) -> None:
 
     report = run(map_path, scene=scene)
     against = "" if scene is None else f", on the grid and mask of {escaped(scene)}"
-    text = f"{escaped(map_path)}: good: {report.width} x {report.height}, {report.bands} bands{against}"
+    size = f"{report.width} x {report.height}, {report.bands} bands"
+    text = f"{escaped(map_path)}: good: {size}{against}"
     output.result(asdict(report), text=text)
