@@ -82,6 +82,8 @@ def _start_logging(*, debug: bool) -> None:
     logger.setLevel(logging.DEBUG if debug else logging.WARNING)
     logger.handlers = [_StderrHandler()]
     logger.propagate = False
+    if not debug:  # what nobody waits for any more, when a run is interrupted, is nobody's error
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 @contextmanager

@@ -110,7 +110,7 @@ class PartStore:
         OutputError
             When it cannot be written.
         """
-        content = _packed(result)
+        content = _packed(result).getbuffer()
         with (
             replacing(self._path(result.strip), needed=len(content)) as temporary,
             around("write part"),
@@ -123,7 +123,8 @@ class PartStore:
         """Return a strip that was kept; None when it is missing or, with a warning, damaged."""
         path = self._path(strip)
         try:
-            digest, _newline, content = path.read_bytes().partition(b"\n")
+            with path.open("rb") as file:
+                digest, content = file.readline(100).rstrip(b"\n"), file.read()
             if digest != self._digest(content):
                 raise ValueError("its checksum does not match")
             return _unpacked(strip, content)
@@ -163,8 +164,10 @@ class PartStore:
             return not any(self.folder.iterdir())
         return state.read_bytes() == self._fingerprint.encode()
 
-    def _digest(self, content: bytes) -> bytes:
-        return hashlib.sha256(self._key.encode() + content).hexdigest().encode()
+    def _digest(self, content: bytes | memoryview) -> bytes:
+        digest = hashlib.sha256(self._key.encode())
+        digest.update(content)
+        return digest.hexdigest().encode()
 
     def _path(self, strip: Strip) -> Path:
         return self.folder / f"strip-{strip.first:05d}-{strip.last:05d}.part"
@@ -220,7 +223,7 @@ def part_bytes(*, bands: int, rows: int, shared_rows: int, width: int, itemsize:
     return bands * width * (rows * itemsize + shared_rows * 4) + mask + OVERHEAD_BYTES
 
 
-def _packed(result: StripResult) -> bytes:
+def _packed(result: StripResult) -> BytesIO:
     file = BytesIO()
     np.savez(
         file,
@@ -231,7 +234,7 @@ def _packed(result: StripResult) -> bytes:
         valid=np.packbits(result.valid),
         counts=np.frombuffer(json.dumps(dict(result.counts)).encode(), np.uint8),
     )
-    return file.getvalue()
+    return file
 
 
 def _unpacked(strip: Strip, content: bytes) -> StripResult:

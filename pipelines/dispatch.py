@@ -23,7 +23,7 @@ from geop2p.errors import ClusterError, Geop2pError, OutOfMemoryError
 from geop2p.grid import Strip
 from geop2p.parts import StripResult
 from geop2p.pipelines.crew import ANSWER_S, Crew, complaint
-from geop2p.pipelines.planning import Plan
+from geop2p.pipelines.planning import Plan, strip_bytes
 from geop2p.pipelines.roster import LOSSES, Roster
 from geop2p.pipelines.strips import (
     Stopwatch,
@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.25
 """How often the scheduler is asked who is there."""
+WORKER_BYTES = 3 * 2**29
+"""Memory that the strips of one worker may take together, by `strip_bytes`."""
 LEAST_TIMEOUT_S = 600.0
 TILE_TIMEOUT_S = 10.0
 """Seconds that a strip may take by default: at least the first, the second a tile. A tile of the
@@ -155,6 +157,10 @@ class Dispatcher:
             self._attempts.add(attempt)
             future.add_done_callback(lambda _, attempt=attempt: self._ready.put(attempt))
 
+    def _capacity(self, threads: int) -> int:
+        """Return how many strips a worker has at a time: one waits, unless they are very wide."""
+        return max(1, min(threads + 1, WORKER_BYTES // strip_bytes(self._plan)))
+
     def _timeout(self, strip: Strip) -> float:
         if not self._crew.can_hang:
             return math.inf
@@ -213,7 +219,7 @@ class Dispatcher:
         self._given_up &= threads.keys()
         for worker in threads.keys() - self._roster.workers - self._given_up:
             if self._is_fit(worker):
-                self._roster.join(worker, capacity=threads[worker] + 1)
+                self._roster.join(worker, capacity=self._capacity(threads[worker]))
         for worker in {attempt.worker for attempt in self._attempts if attempt.until < now}:
             logger.warning("worker %s hangs: it is given up, its strips are done again", worker)
             self._given_up.add(worker)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import torch
 
 from geop2p.errors import OptionError
@@ -227,3 +228,15 @@ def map_spec(plan: Plan, *, bands: int, is_masked: bool) -> MapSpec:
         is_masked=is_masked,
         tags=plan.tags,
     )
+
+
+def strip_bytes(plan: Plan) -> int:
+    """Return about how much memory the largest strip takes while it is worked on.
+
+    That is its rows and their mask, sums and tapered tiles in float32, and finished rows.
+    """
+    grid = plan.job.grid
+    rows = max(stop - start for start, stop in map(grid.painted_rows, plan.strips))
+    itemsize = np.dtype(plan.spec.dtype).itemsize
+    bands = 3 if plan.card is None else plan.card.generator.out_bands
+    return rows * grid.width * (len(plan.spec.bands) * itemsize + 1 + 12 * bands)

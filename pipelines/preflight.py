@@ -14,7 +14,7 @@ from geop2p.errors import (
     SceneError,
 )
 from geop2p.parts import PartStore, part_bytes
-from geop2p.pipelines.planning import Plan, map_spec
+from geop2p.pipelines.planning import Plan, map_spec, strip_bytes
 from geop2p.pipelines.request import Request
 from geop2p.raster.identity import SceneIdentity, first_change, identity_of
 from geop2p.raster.mapfile import read_tags, writing_bytes
@@ -139,18 +139,6 @@ def check_memory(plan: Plan) -> None:
             f"{needed // 2**20} MiB, {available // 2**20} MiB are free (give --strip-rows 1, or "
             "cut the scene into narrower ones)"
         )
-
-
-def strip_bytes(plan: Plan) -> int:
-    """Return about how much memory the largest strip takes while it is worked on.
-
-    That is its rows and their mask, sums and tapered tiles in float32, and finished rows.
-    """
-    grid = plan.job.grid
-    rows = max(stop - start for start, stop in map(grid.painted_rows, plan.strips))
-    itemsize = np.dtype(plan.spec.dtype).itemsize
-    bands = 3 if plan.card is None else plan.card.generator.out_bands
-    return rows * grid.width * (len(plan.spec.bands) * itemsize + 1 + 12 * bands)
 
 
 def needed_bytes(plan: Plan) -> int:
