@@ -8,7 +8,7 @@ MINUTES ?= 10
 LOCATED_SCENE := sample_tiles/massachusetts/18778720.tif
 STREETS_SCENE := sample_tiles/dubai/scene3_part.jpg
 
-.PHONY: demo test test-slow fuzz types lint format bench docs install clean
+.PHONY: demo test coverage test-slow fuzz types lint format bench docs install clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -30,6 +30,9 @@ demo: $(STAMP)
 	@echo "what it shows is a guess, that landscape is strange to the generator."
 
 test: $(STAMP) lint types
+	$(BIN)/python -m pytest
+
+coverage: $(STAMP)
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 test-slow: $(STAMP)
