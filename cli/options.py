@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 Command = Callable[..., None]
+Option = Callable[[Command], Command]
 
 
 class BandList(click.ParamType[tuple[int, ...]]):
@@ -62,6 +63,17 @@ def key_values(
             raise click.BadParameter(f"{text!r} (expected KEY=VALUE)", param=param)
         pairs[key.upper()] = value
     return pairs
+
+
+def in_order(*options: Option) -> Option:
+    """Return one decorator for several options, which help shows in this order."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):  # the decorator next to the function comes last in help
+            command = option(command)
+        return command
+
+    return add
 
 
 def device_option(command: Command) -> Command:

@@ -1,13 +1,13 @@
 """``geop2p train``: a generator from pairs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from geop2p.cli.options import device_option
+from geop2p.cli.options import device_option, in_order
 from geop2p.cli.output import Output, output_options
 from geop2p.redaction import escaped
 
@@ -216,16 +216,10 @@ CARD_OPTIONS = (
 )
 
 
-def _all_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(RUN_OPTIONS + NETWORK_OPTIONS + RECIPE_OPTIONS + CARD_OPTIONS):
-        command = option(command)
-    return command
-
-
 @click.command(
     epilog="Example: geop2p train --pairs pairs/ --out runs/streets --epochs 20 --epochs-decay 20"
 )
-@_all_options
+@in_order(*RUN_OPTIONS, *NETWORK_OPTIONS, *RECIPE_OPTIONS, *CARD_OPTIONS)
 @output_options
 @click.pass_context
 def train(ctx: click.Context, /, output: Output, **options: Any) -> None:  # noqa: ANN401

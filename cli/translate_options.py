@@ -4,9 +4,9 @@ import click
 
 from geop2p.cli.options import (
     BandList,
-    Command,
     NodataValue,
     device_option,
+    in_order,
     key_values,
     overwrite_option,
 )
@@ -19,34 +19,6 @@ MAX_PIXELS = 2**35
 READ_ERRORS = ("fail", "nodata")
 
 
-def map_options(command: Command) -> Command:
-    """Add where the map goes and what kind of file it is."""
-    for option in reversed(_MAP_OPTIONS):
-        command = option(command)
-    return command
-
-
-def generator_options(command: Command) -> Command:
-    """Add what draws the map, and how."""
-    for option in reversed(_GENERATOR_OPTIONS):
-        command = option(command)
-    return command
-
-
-def scene_options(command: Command) -> Command:
-    """Add how the scene is read."""
-    for option in reversed(_SCENE_OPTIONS):
-        command = option(command)
-    return command
-
-
-def work_options(command: Command) -> Command:
-    """Add where and how the work is done."""
-    for option in reversed(_WORK_OPTIONS):
-        command = option(command)
-    return command
-
-
 def _batch_size(param: click.Parameter, value: str) -> int | None:
     if value == "auto":
         return None
@@ -55,7 +27,7 @@ def _batch_size(param: click.Parameter, value: str) -> int | None:
     return int(value)
 
 
-_MAP_OPTIONS = (
+map_options = in_order(
     click.option(
         "-o",
         "--out",
@@ -96,8 +68,9 @@ _MAP_OPTIONS = (
         help="Also draw the map beside its scene.",
     ),
 )
+"""Where the map goes and what kind of file it is."""
 
-_GENERATOR_OPTIONS = (
+generator_options = in_order(
     click.option(
         "-m",
         "--model",
@@ -140,8 +113,9 @@ _GENERATOR_OPTIONS = (
         help="torch's CPU threads. Default: all cores; 4 a worker with --scheduler.",
     ),
 )
+"""What draws the map, and how."""
 
-_SCENE_OPTIONS = (
+scene_options = in_order(
     click.option(
         "-b",
         "--bidx",
@@ -188,8 +162,9 @@ _SCENE_OPTIONS = (
         help="What a block of the scene that cannot be decoded does: end the run, or be masked.",
     ),
 )
+"""How the scene is read."""
 
-_WORK_OPTIONS = (
+work_options = in_order(
     click.option(
         "--strip-rows",
         type=click.IntRange(1),
@@ -239,3 +214,4 @@ _WORK_OPTIONS = (
         help="Start even where the disk has less room than the run is estimated to need.",
     ),
 )
+"""Where and how the work is done."""
