@@ -13,6 +13,18 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 
 @pytest.fixture
+def one_thread(monkeypatch):
+    """Tiny networks gain nothing from threads, and lose much on a busy machine."""
+    import torch
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def run_cli():
     """Run the command line in this process; return its exit status, stdout and stderr."""
     import sys

@@ -27,20 +27,11 @@ from geop2p.model import load_model, read_card
 from geop2p.pipelines.train import train
 from geop2p.pipelines.training_options import RunOptions, Settings
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 PALETTE = [
     {"index": 0, "name": "dark", "colour": "#282828"},
     {"index": 1, "name": "light", "colour": "#E6E6E6"},
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """Tiny networks gain nothing from threads, and lose much on a busy machine."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -27,17 +27,8 @@ from geop2p.pipelines.stopping import signals_held_back
 from geop2p.pipelines.train import train
 from geop2p.training import Trainer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SAVING = TINY | {"save_minutes": 1e-9}
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """Tiny networks gain nothing from threads, and lose much on a busy machine."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
