@@ -76,7 +76,7 @@ def head_kind(head: bytes, *, size: int) -> str:
         "a tar archive": head[257:262] == b"ustar",
         SAFETENSORS: _is_safetensors(head, size),
         PICKLE: head[0] == 0x80 and head[1:2] in {b"\2", b"\3", b"\4", b"\5"},
-        TEXT: _is_text(head),
+        TEXT: is_text(head),
     }
     return next((kind for kind, is_so in tests.items() if is_so), UNKNOWN)
 
@@ -91,11 +91,12 @@ def _is_safetensors(head: bytes, size: int) -> bool:
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size
 
 
-def _is_text(head: bytes) -> bool:
+def is_text(head: bytes) -> bool:
+    """Return whether bytes are UTF-8 without controls; the last character may be cut in two."""
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as exc:
-        if len(head) - exc.start > 3:  # more than a character that was cut in two
+        if len(head) - exc.start > 3:
             return False
         text = head[: exc.start].decode("utf-8")
     return all(character.isprintable() or character in "\t\r\n\f" for character in text)

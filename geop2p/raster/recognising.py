@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from geop2p.errors import SceneError
+from geop2p.signatures import is_text
 
 HEAD_BYTES = 64 * 1024
 SCENES = (
@@ -173,20 +174,9 @@ def _text_kind(head: bytes, size: int) -> str | None:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:512].lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return "an HTML page (a download that failed? fetch the raster itself)"
-    if start.startswith(b"<") and _is_text(head):
+    if start.startswith(b"<") and is_text(head):
         return "an XML file, and no VRT (give the raster itself)"
-    if _is_text(head):
+    if is_text(head):
         what = "a JSON text" if start.startswith((b"{", b"[")) else "a text"
         return f"{what} of {size} bytes (give a raster file, e.g. a GeoTIFF)"
     return None
-
-
-def _is_text(head: bytes) -> bool:
-    """Return whether bytes are UTF-8 without controls; the last character may be cut in two."""
-    try:
-        text = head.decode()
-    except UnicodeDecodeError as exc:
-        if len(head) - exc.start > 3:
-            return False
-        text = head[: exc.start].decode()
-    return all(character.isprintable() or character in "\t\r\n\f" for character in text)
