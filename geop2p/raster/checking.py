@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
@@ -17,7 +16,7 @@ from geop2p.checksum import PixelChecksum
 from geop2p.errors import VerificationError
 from geop2p.raster.georeference import Georeference
 from geop2p.raster.mapformat import BLOCK, PICTURE_DRIVERS
-from geop2p.raster.opening import SceneSource, gdal_settings
+from geop2p.raster.opening import READ_FAILURES, SceneSource, gdal_settings
 from geop2p.raster.overviews import check_overviews
 from geop2p.raster.scene import SceneSpec, open_source
 
@@ -146,6 +145,6 @@ def _opened(path: Path) -> Iterator[Any]:
 def _told(path: Path) -> Iterator[None]:
     try:
         yield
-    except (RasterioError, rasterio._err.CPLE_BaseError) as exc:  # noqa: SLF001
+    except READ_FAILURES as exc:
         cause = exc.__cause__ or exc
         raise VerificationError(f"{path}: does not decode: {cause} (make the map again)") from exc

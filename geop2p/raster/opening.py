@@ -23,13 +23,21 @@ from geop2p.raster.recognising import (
     opening_failure,
     read_head,
 )
-from geop2p.raster.virtual import check_overview_name, check_sidecars, is_network_name, vrt_sources
+from geop2p.raster.virtual import (
+    check_leave,
+    check_overview_name,
+    check_sidecars,
+    is_network_name,
+    vrt_sources,
+)
 from geop2p.redaction import escaped, redacted
 
 DRIVERS = ("GTiff", "VRT", "JP2OpenJPEG", "PNG", "JPEG", "WEBP", "BMP", "HFA", "ENVI")
 """GDAL drivers that a scene may be read with; GDAL tries no other, so a file is never a service."""
 CACHE_BYTES = 64 * 2**20
 """GDAL's block cache for a process; enough for 11,000 columns of any layout (measured)."""
+READ_FAILURES = (RasterioError, CPLE_BaseError)
+"""What reading raises; GDAL's own errors escape from rasterio now and then."""
 MASK_RULES = ("any", "all")
 READ_ERRORS = ("fail", "nodata")
 NETWORK_SETTINGS = {
@@ -156,7 +164,7 @@ def header_errors(shown: str) -> Iterator[None]:
         yield
     except Geop2pError:
         raise
-    except (RasterioError, CPLE_BaseError, ValueError, KeyError, OverflowError) as exc:
+    except (*READ_FAILURES, ValueError, KeyError, OverflowError) as exc:
         raise SceneError(
             f"{_shown(shown)}: a header that cannot be read: {redacted(str(exc))} "
             "(is the file damaged? copy it again)"
@@ -226,11 +234,7 @@ def _check_opened(dataset: Any, *, source: SceneSource, shown: str, size: int | 
         overview = dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE")
     if overview is None:
         return
-    if is_network_name(overview) and not source.allow_network:
-        raise SceneError(
-            f"{shown}: it names {redacted(overview)} "
-            "(--allow-network lets GDAL open what is not a local file)"
-        )
+    check_leave(overview, shown=shown, allow_network=source.allow_network)
     if not is_network_name(source.path):
         check_overview_name(overview, path=str(Path(source.path).absolute()), shown=shown)
 
@@ -242,7 +246,7 @@ def _opened(name: str, *, shown: str, head: bytes) -> Iterator[Any]:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             dataset = DatasetReader(name, driver=list(DRIVERS))  # rasterio.open takes one driver
-        except (RasterioError, CPLE_BaseError, ValueError, OverflowError) as exc:
+        except (*READ_FAILURES, ValueError, OverflowError) as exc:
             raise SceneError(f"{shown}: {_failure(name, exc, head)}") from exc
         with dataset:
             yield dataset

@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from geop2p.errors import SceneError
@@ -26,6 +24,7 @@ from geop2p.raster.opening import (
     DRIVERS,
     MASK_RULES,
     READ_ERRORS,
+    READ_FAILURES,
     SceneSource,
     gdal_settings,
     header_errors,
@@ -52,8 +51,6 @@ Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 Span = tuple[int, int]
 """Rows or columns from the first to the one after the last."""
-
-READ_FAILURES = (RasterioError, rasterio._err.CPLE_BaseError)  # noqa: SLF001  it can escape
 
 
 class Scene:

@@ -70,7 +70,7 @@ def vrt_sources(
             f"{shown}: a VRT with a pixel function in Python, which is code and is never run "
             "(write its result to a GeoTIFF)"
         )
-    _check_names(document, shown=shown, allow_network=allow_network)
+    check_leave(document.network, shown=shown, allow_network=allow_network)
     folder = _folder(path)
     for name in dict.fromkeys((s.text, s.is_relative, s.is_raw) for s in document.sources):
         text, is_relative, is_raw = name
@@ -109,9 +109,24 @@ def check_sidecars(path: str, *, shown: str, allow_network: bool) -> None:
         if isinstance(exc.__cause__, expat.ExpatError):
             return  # GDAL reads nothing of it either
         raise
-    _check_names(document, shown=shown, allow_network=allow_network)
+    check_leave(document.network, shown=shown, allow_network=allow_network)
     for source in document.sources:
         check_overview_name(source.text, path=path, shown=shown)
+
+
+def check_leave(name: str | None, *, shown: str, allow_network: bool) -> None:
+    """Refuse a name on the network that a file holds, unless leave was given.
+
+    Raises
+    ------
+    SceneError
+        Which names the file and the option.
+    """
+    if name is not None and is_network_name(name) and not allow_network:
+        raise SceneError(
+            f"{shown}: it names {redacted(name)} "
+            "(--allow-network lets GDAL open what is not a local file)"
+        )
 
 
 def check_overview_name(text: str, *, path: str, shown: str) -> None:
@@ -126,14 +141,6 @@ def check_overview_name(text: str, *, path: str, shown: str) -> None:
 def _starts_as_xml(path: str) -> bool:
     with Path(path).open("rb") as file:
         return file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
-
-
-def _check_names(document: _Document, *, shown: str, allow_network: bool) -> None:
-    if document.network is not None and not allow_network:
-        raise SceneError(
-            f"{shown}: it names {redacted(document.network)} "
-            "(--allow-network lets GDAL open what is not a local file)"
-        )
 
 
 def _checked(
