@@ -7,6 +7,7 @@ from typing import Any
 from affine import Affine
 
 from geop2p.raster.bands import Expansion, common_dtype, true_bits
+from geop2p.raster.georeference import Georeference
 from geop2p.raster.masks import SceneMask
 from geop2p.raster.opening import SceneSource, header_errors, open_dataset
 
@@ -93,7 +94,7 @@ class SceneSpec:
     @property
     def is_georeferenced(self) -> bool:
         """Whether anything says where on the ground the scene lies."""
-        return bool(self.crs or self.gcps[0] or self.rpcs or self.transform != Affine.identity())
+        return Georeference.of(self).is_known
 
 
 def read_spec(
