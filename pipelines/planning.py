@@ -68,6 +68,11 @@ class Plan:
     tags: Mapping[str, str]
     fingerprint: Mapping[str, Any]
 
+    @property
+    def likely_bands(self) -> int:
+        """Bands of the map, for estimates: what a bare function makes shows only when it runs."""
+        return 3 if self.card is None else self.card.generator.out_bands
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenModel:
@@ -238,5 +243,4 @@ def strip_bytes(plan: Plan) -> int:
     grid = plan.job.grid
     rows = max(stop - start for start, stop in map(grid.painted_rows, plan.strips))
     itemsize = np.dtype(plan.spec.dtype).itemsize
-    bands = 3 if plan.card is None else plan.card.generator.out_bands
-    return rows * grid.width * (len(plan.spec.bands) * itemsize + 1 + 12 * bands)
+    return rows * grid.width * (len(plan.spec.bands) * itemsize + 1 + 12 * plan.likely_bands)

@@ -143,8 +143,7 @@ def check_memory(plan: Plan) -> None:
 
 def needed_bytes(plan: Plan) -> int:
     """Return about how much a run puts on the disk at most: all parts, then the map twice."""
-    bands = 3 if plan.card is None else plan.card.generator.out_bands
-    grid = plan.job.grid
+    bands, grid = plan.likely_bands, plan.job.grid
     parts = 0
     for strip in plan.strips:
         shared = grid.head(strip) + grid.foot(strip)
