@@ -90,6 +90,10 @@ def last_good(run_folder: Path) -> str:
     return f"the last good checkpoint is {newest}" if newest.exists() else "no checkpoint yet"
 
 
+def _no_losses() -> Tensor:
+    return torch.zeros(len(LOSS_PARTS), dtype=torch.float64)
+
+
 @dataclass(slots=True, kw_only=True)
 class Run:
     """Everything that one training works with.
@@ -120,7 +124,7 @@ class Run:
     validator: Validator
     trainer: Trainer
     position: Position = field(default_factory=Position)
-    sums: Tensor = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
+    sums: Tensor = field(default_factory=_no_losses)
     seconds: float = 0.0
     started: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
@@ -243,7 +247,7 @@ def _run_epoch(run: Run) -> None:
         run.position.epoch, run.position.step = epoch + 1, 0
         with _saved_when_stopped(run):
             _log_epoch(run, seconds=seconds)
-        run.sums = torch.zeros(4, dtype=torch.float64)
+        run.sums = _no_losses()
         _save_after_epoch(run)
 
 
