@@ -7,8 +7,9 @@ error or end the process. Nothing outside a program, no option or variable, can 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
-STEPS = (
+Step = Literal[
     "make folder",
     "write state",
     "write part",
@@ -21,7 +22,7 @@ STEPS = (
     "sync folder",
     "remove file",
     "remove folder",
-)
+]
 """What `around` is called with."""
 
 Observer = Callable[[str], None]
@@ -40,8 +41,8 @@ def observed(observer: Observer) -> Iterator[None]:
 
 
 @contextmanager
-def around(step: str) -> Iterator[None]:
-    """Mark what happens inside as one of `STEPS`."""
+def around(step: Step) -> Iterator[None]:
+    """Mark what happens inside as a `Step`."""
     _reached(f"before {step}")
     yield
     _reached(f"after {step}")
