@@ -256,7 +256,8 @@ class Dispatcher:
 
     def _blame(self) -> str:
         """Return what to say of the strips that cost their workers."""
-        spans = [self._plan.job.grid.own_rows(strip) for strip in sorted_strips(self._roster)]
+        condemned = sorted(self._roster.condemned, key=lambda strip: strip.first)
+        spans = [self._plan.job.grid.own_rows(strip) for strip in condemned]
         rows = ", ".join(f"{start} to {stop - 1}" for start, stop in spans)
         others = (
             "other strips were not tried"
@@ -268,11 +269,6 @@ class Dispatcher:
             f"(memory? a damaged block? try --strip-rows 1, fewer --workers, or --workers 0); "
             f"{others}, and the same command goes on from what is finished"
         )
-
-
-def sorted_strips(roster: Roster) -> list[Strip]:
-    """Return the condemned strips from top to bottom."""
-    return sorted(roster.condemned, key=lambda strip: strip.first)
 
 
 class _Sender:
