@@ -15,10 +15,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from distributed import Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
-from geop2p.generator import Engine, ReadyGenerator, TileFunction, use_exact_kernels
+from geop2p.engines.choice import Engine
+from geop2p.engines.reference import TileFunction
+from geop2p.errors import ModelError
+from geop2p.generator import ReadyGenerator, use_exact_kernels
 from geop2p.model import load_model
 
 Floats = npt.NDArray[np.float32]
@@ -59,8 +63,13 @@ class Lane:
         if self._generator is None:
             self._generator = self._spec.load()
         start = time.perf_counter()
-        pictures = self._generator(tiles)
-        return pictures, time.perf_counter() - start
+        on_device = torch.from_numpy(tiles).to(self._generator.device)
+        pictures = self._generator(on_device).cpu()
+        if torch.isnan(pictures).any():
+            raise ModelError(
+                "the generator drew NaN (are the weights sound, is the scene's range finite?)"
+            )
+        return pictures.numpy(), time.perf_counter() - start
 
     def close(self) -> None:
         """Let the thread end and the model go."""

@@ -8,8 +8,8 @@ from uuid import uuid4
 import numpy as np
 import torch
 
+from geop2p.engines.choice import Engine, choose_engine
 from geop2p.errors import OptionError
-from geop2p.generator import Engine, choose_engine
 from geop2p.grid import Strip, TileGrid
 from geop2p.model import DEFAULT_MODEL, ModelCard, find_model, load_model
 from geop2p.pipelines.channels import choose_stretch, choose_values

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TypedDict
 
 from geop2p.blend import BLENDS
+from geop2p.engines.choice import PRECISIONS
+from geop2p.engines.reference import TileFunction
 from geop2p.errors import OptionError
-from geop2p.generator import PRECISIONS, TileFunction
 from geop2p.model import DEFAULT_MODEL
 from geop2p.progress import OnProgress, ignore_progress
 from geop2p.raster.mapformat import FORMATS

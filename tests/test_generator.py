@@ -10,11 +10,12 @@ from clusters import Hungry
 from scenes import landscape, write_scene
 
 import geop2p
-from geop2p import generator
+from geop2p.engines import choice
+from geop2p.engines.choice import Engine, choose_device
 from geop2p.errors import OptionError, OutOfMemoryError
-from geop2p.generator import Engine, ReadyGenerator, choose_device
+from geop2p.generator import ReadyGenerator
 
-TILES = np.random.default_rng(0).random((8, 3, 16, 16), np.float32)
+TILES = torch.from_numpy(np.random.default_rng(0).random((8, 3, 16, 16), np.float32))
 
 
 def ready(most, *, error=torch.OutOfMemoryError, batch_size=8):
@@ -26,7 +27,7 @@ def ready(most, *, error=torch.OutOfMemoryError, batch_size=8):
 @pytest.mark.parametrize(("most", "seen"), [(8, [8]), (4, [8, 4, 4]), (3, [8, 4, 2, 2, 2, 2])])
 def test_batches_are_halved_until_they_fit_and_the_pictures_are_the_same(most, seen, caplog):
     hungry, run = ready(most)
-    assert np.array_equal(run(TILES), TILES)
+    assert torch.equal(run(TILES), TILES)
     assert hungry.seen == seen
     assert len(caplog.records) == (most < 8)
 
@@ -43,8 +44,8 @@ def test_what_fits_is_remembered_and_told_once(caplog):
 
 def test_a_network_is_halved_too_and_padded_to_what_fits():
     run = ReadyGenerator(Hungry(2), Engine())
-    assert np.array_equal(run(TILES[:5]), TILES[:5])
-    assert run._function.seen == [4, 2, 2, 2]
+    assert torch.equal(run(TILES[:5]), TILES[:5])
+    assert run.runner.function.seen == [4, 2, 2, 2]
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
@@ -119,8 +120,8 @@ def test_a_gpu_that_does_not_work_is_told_of_once_and_refused_by_name(monkeypatc
     def refuse(*_, **__):
         raise RuntimeError("no kernel image is available for execution on the device")
 
-    monkeypatch.setattr(generator.torch, "cuda", fake)
-    monkeypatch.setattr(generator.torch, "ones", refuse)
+    monkeypatch.setattr(choice.torch, "cuda", fake)
+    monkeypatch.setattr(choice.torch, "ones", refuse)
     assert choose_device("auto") == "cpu"
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert expected in caplog.text
@@ -130,13 +131,13 @@ def test_a_gpu_that_does_not_work_is_told_of_once_and_refused_by_name(monkeypatc
 
 
 def test_no_gpu_is_no_warning(monkeypatch, caplog):
-    monkeypatch.setattr(generator.torch, "cuda", FakeGpu(is_available=False))
+    monkeypatch.setattr(choice.torch, "cuda", FakeGpu(is_available=False))
     with caplog.at_level(logging.INFO, logger="geop2p"):
         assert choose_device("auto") == "cpu"
     assert [record.levelname for record in caplog.records] == ["INFO"]
 
 
 def test_a_second_gpu_that_is_not_there_is_refused(monkeypatch):
-    monkeypatch.setattr(generator.torch, "cuda", FakeGpu(count=1))
+    monkeypatch.setattr(choice.torch, "cuda", FakeGpu(count=1))
     with pytest.raises(OptionError, match="1 CUDA devices are usable"):
         choose_device("cuda:1")

@@ -8,8 +8,9 @@ from safetensors.torch import load_file, save_file
 from scenes import random_model
 from torch import nn
 
+from geop2p.engines.choice import Engine
 from geop2p.errors import ModelError
-from geop2p.generator import Engine, ReadyGenerator
+from geop2p.generator import ReadyGenerator
 from geop2p.model import (
     ModelCard,
     Scaling,
@@ -164,7 +165,7 @@ def test_a_range_must_rise():
 
 def test_bf16_is_near_fp32_and_draws_its_last_layer_in_float32(tmp_path):
     model = load_model(random_model(tmp_path / "m.safetensors", ngf=8))
-    tiles = torch.rand(2, 3, 256, 256).numpy() * 2 - 1
+    tiles = torch.rand(2, 3, 256, 256) * 2 - 1
     exact, rough = (
         ReadyGenerator(model.generator, Engine(precision=precision, threads=1))(tiles)
         for precision in ("fp32", "bf16")

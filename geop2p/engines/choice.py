@@ -1,0 +1,134 @@
+"""Which engine, device, precision and batch size: what was left open is settled here."""
+
+import logging
+import warnings
+from dataclasses import dataclass
+
+import torch
+
+from geop2p.errors import OptionError
+
+logger = logging.getLogger(__name__)
+
+PRECISIONS = ("auto", "fp32", "bf16", "int8")
+ENGINES = ("auto", "torch", "packed", "openvino")
+CPU_BATCH = 4
+"""Tiles. A CPU always computes this many at a time, whatever the batch size: oneDNN chooses its
+kernels, and so the last bits, by the size of the batch. 4 to 8 are the quickest."""
+CUDA_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """How a generator is run, with nothing left open.
+
+    Parameters
+    ----------
+    device : str
+        ``cpu``, ``cuda`` or ``cuda:N``.
+    precision : str
+        ``fp32``; ``bf16`` for the body of the network, the head is always float32; ``int8`` for the
+        convolutions of a model whose card has their ranges.
+    batch_size : int, tiles, at least 1
+        Every batch has this size.
+    threads : int, at least 1
+        torch's threads on a CPU.
+    name : str
+        One of `ENGINES` but ``auto``; ``torch`` is the reference.
+    """
+
+    device: str = "cpu"
+    precision: str = "fp32"
+    batch_size: int = CPU_BATCH
+    threads: int = 1
+    name: str = "torch"
+
+    @property
+    def group_size(self) -> int:
+        """Tiles that are computed at a time; on a CPU always the same, so that bits are."""
+        return CPU_BATCH if self.kind == "cpu" else self.batch_size
+
+    @property
+    def kind(self) -> str:
+        """``cpu`` or ``cuda``: the kind of device, which bits may depend on."""
+        return self.device.split(":", maxsplit=1)[0]
+
+
+def choose_engine(
+    *, device: str = "auto", precision: str = "auto", batch_size: int | None = None, threads: int
+) -> Engine:
+    """Resolve what was left to geop2p.
+
+    ``auto`` is the GPU where there is one that works, else the CPU, and a GPU that does not work is
+    told of; precision ``auto`` is fp32 everywhere.
+
+    Raises
+    ------
+    OptionError
+        When a GPU was asked for by name and there is none, or the batch is smaller than 1.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise OptionError(f"batch size {batch_size} (expected at least 1 tile)")
+    chosen = choose_device(device)
+    default = CPU_BATCH if chosen == "cpu" else CUDA_BATCH
+    return Engine(
+        device=chosen,
+        precision="fp32" if precision == "auto" else precision,
+        batch_size=batch_size or default,
+        threads=threads,
+    )
+
+
+def choose_device(device: str) -> str:
+    """Return ``cpu`` or a CUDA device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises
+    ------
+    OptionError
+        For another word, or for a GPU that is not there or does not work.
+    """
+    kind, _, number = device.partition(":")
+    if device != "auto" and (kind not in ("cpu", "cuda") or (number and not number.isdigit())):
+        raise OptionError(f"device {device!r} (expected auto, cpu, cuda or cuda:N)")
+    if kind == "cpu":
+        return device
+    is_asked_for = kind == "cuda"
+    fault = _fault_of_gpu(device if is_asked_for else "cuda")
+    if fault is None:
+        return device if is_asked_for else "cuda"
+    if is_asked_for:
+        raise OptionError(f"device {device!r}: {fault} (use --device cpu)")
+    log = logger.info if fault == _NO_GPU else logger.warning
+    log("%s: the CPU is used", fault)
+    return "cpu"
+
+
+_NO_GPU = "no CUDA device is usable"
+
+
+def _fault_of_gpu(device: str) -> str | None:
+    """Return why a CUDA device cannot be used, after trying it, or None when it can.
+
+    A driver that is too old is a warning of torch's, a card that this torch has no kernels for an
+    error of the first kernel.
+    """
+    number = int(device.partition(":")[2] or 0)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            if not torch.cuda.is_available():
+                reasons = [one_line(warning.message) for warning in told]
+                return f"the GPU is not usable: {reasons[0]}" if reasons else _NO_GPU
+            count = torch.cuda.device_count()
+            if number >= count:
+                return f"{count} CUDA devices are usable"
+            torch.ones(8, device=device).add_(1).sum().item()
+        except (RuntimeError, AssertionError, OSError) as exc:
+            return f"the GPU is not usable: {one_line(exc)}"
+    return None
+
+
+def one_line(message: object) -> str:
+    """Return the first sentence of what torch says."""
+    lines = str(message).strip().splitlines() or [type(message).__name__]
+    return lines[0].strip()
