@@ -90,20 +90,10 @@ def class_scores(confusion: npt.NDArray[np.int64], palette: Palette) -> Scores:
 def _confusion(palette: Palette, generated: Tensor, truth: Tensor) -> npt.NDArray[np.int64]:
     """Count pixels by nearest classes; colours of classes that are not scored are left out."""
     made, real = (picture.numpy().astype(np.uint8) for picture in (generated, truth))
-    is_counted = _is_scored(palette, real)
+    is_counted = palette.is_scored_colour(real)
     rows = palette.nearest(real)[is_counted].astype(np.int64)
     cols = palette.nearest(made)[is_counted].astype(np.int64)
     return np.bincount(rows * 256 + cols, minlength=256 * 256).reshape(256, 256)
-
-
-def _is_scored(palette: Palette, truth: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Return where the truth has no colour that only unscored classes have, (H, W)."""
-    scored = {entry.colour for entry in palette.classes if entry.is_scored}
-    left_out = {entry.colour for entry in palette.classes if not entry.is_scored} - scored
-    is_counted = np.ones(truth.shape[1:], bool)
-    for colour in left_out:
-        is_counted &= (truth != np.array(colour, np.uint8)[:, None, None]).any(axis=0)
-    return is_counted
 
 
 def _ratio(part: np.integer[Any], whole: np.integer[Any]) -> float | None:

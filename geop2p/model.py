@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -193,11 +193,13 @@ def as_stored(generator: nn.Module) -> nn.Module:
     return copied.eval()
 
 
-def load_model(name_or_path: str | os.PathLike[str]) -> Model:
+def load_model(
+    name_or_path: str | os.PathLike[str], *, norm_statistics: str | None = None
+) -> Model:
     """Read a bundled model by name, or a model file by path.
 
-    The generator is in evaluation mode, in float32, on the CPU; its batch norm follows the card's
-    ``norm_statistics``.
+    The generator is in evaluation mode, in float32, on the CPU; its batch norm follows
+    ``norm_statistics``, of the card unless given, and the card that is returned says the same.
 
     Raises
     ------
@@ -221,6 +223,7 @@ def load_model(name_or_path: str | os.PathLike[str]) -> Model:
         raise ModelError(f"{path}: the checksum of its weights is wrong (fetch the file again)")
     weights = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
     generator.load_state_dict(weights, assign=True)
+    card = card if norm_statistics is None else replace(card, norm_statistics=norm_statistics)
     if card.norm_statistics == "tile":
         use_tile_statistics(generator)
     return Model(card=card, generator=generator.eval(), sha256=sha256)

@@ -137,6 +137,15 @@ class Palette:
         indexes = np.array([entry.index for entry in scored], np.uint8)
         return np.asarray(indexes[np.argmin(np.stack(distances), axis=0)])
 
+    def is_scored_colour(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+        """Return where (3, H, W) has no colour that only unscored classes have, (H, W)."""
+        scored = {entry.colour for entry in self.classes if entry.is_scored}
+        left_out = {entry.colour for entry in self.classes if not entry.is_scored} - scored
+        is_counted = np.ones(picture.shape[1:], bool)
+        for colour in left_out:
+            is_counted &= (picture != np.array(colour, np.uint8)[:, None, None]).any(axis=0)
+        return is_counted
+
 
 def read_palette(path: str | Path) -> Palette:
     """Read a palette from a JSON file.

@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 """No space, over the quota, over a limit of file sizes, a failing device, one turned read-only."""
 
 _temporaries: set[Path] = set()
+_folders: set[Path] = set()
 
 
 @contextmanager
@@ -100,8 +102,30 @@ def replacing(target: Path, *, needed: int | None = None) -> Iterator[Path]:
         _temporaries.discard(temporary)
 
 
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield an empty folder, where the system keeps such, that is gone afterwards.
+
+    Raises
+    ------
+    DiskFullError, OutputError
+        When none can be made.
+    """
+    parent = Path(tempfile.gettempdir())
+    with told_as_output_error(parent):
+        folder = Path(tempfile.mkdtemp(prefix="geop2p-", dir=parent))
+    _folders.add(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _folders.discard(folder)
+
+
 def remove_temporaries() -> None:
     """Remove the temporary files of this process: for an exit that passes no ``finally``."""
+    for folder in tuple(_folders):
+        shutil.rmtree(folder, ignore_errors=True)
     for temporary in tuple(_temporaries):
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
