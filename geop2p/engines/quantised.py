@@ -1,0 +1,207 @@
+"""Convolutions of 8-bit integers on a CPU, by oneDNN's kernels, and what stands between them.
+
+A picture in 8 bits is uint8, channels last, with `Levels`: the value of ``q`` is
+``scale * (q - zero)``. Weights are int8, symmetric, with one scale an output channel.
+
+Processors without dot products of bytes (VNNI) add two products of a uint8 and an int8 in 16 bits,
+which saturate. Weights are scaled so that this cannot happen, so results do not depend on it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+MOST_LEVEL = 254
+"""The highest level in use: with 255, a scene of 8 bits would meet a tie of rounding everywhere."""
+LEAST_SPAN = 1e-6
+"""A range is at least this wide; a layer that never fires has none of its own."""
+MOST_WEIGHT = 127
+MOST_PAIR = 128
+"""Bound of the sum of two neighbouring weights before rounding: 129 x 254 is below 2**15."""
+GROUP = 4
+"""Input channels that a 32-bit lane holds: only weights within such a group meet in 16 bits."""
+_ROUNDING = 2.0**23
+"""Float32 has no fraction from here to 2**24: adding it rounds, and leaves the integer in the low
+byte of the number's bits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Levels:
+    """What 8-bit numbers mean: ``scale * (q - zero)``, where q is 0 to `MOST_LEVEL`."""
+
+    scale: float
+    zero: int
+
+    @classmethod
+    def of_range(cls, low: float, high: float) -> "Levels":
+        """Return levels that hold 0 exactly and span ``low`` to ``high``."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = max(high - low, LEAST_SPAN) / MOST_LEVEL
+        return cls(scale=scale, zero=round(-low / scale))
+
+
+class QuantisedConvolution:
+    """One convolution of 8-bit pictures.
+
+    Parameters
+    ----------
+    weight : (O, I, kh, kw) float32
+    bias : (O,) float32
+    inputs : (I,) float32
+        Scale of each input channel.
+    zero : int
+        Level of the input that means 0. Padding is by level 0, so where this is another level the
+        picture must come with its border, and the padding be 0.
+    geometry : (int, int)
+        Stride and padding.
+    outputs : float
+        Results are divided by this: the scale of what comes next.
+    has_relu : bool
+        Results are uint8 from 0, negative ones become 0; otherwise they are float32.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        *,
+        inputs: Tensor,
+        zero: int = 0,
+        geometry: tuple[int, int] = (1, 0),
+        outputs: float = 1.0,
+        has_relu: bool = False,
+    ) -> None:
+        self.weight, self.scales = quantised_weight(weight * inputs.view(1, -1, 1, 1))
+        total = self.weight.sum(dim=(1, 2, 3), dtype=torch.int64)
+        self.bias = ((bias - zero * self.scales * total) / outputs).float()
+        self.scales = self.scales / outputs
+        self.geometry, self.has_relu = geometry, has_relu
+        self._zeros = torch.zeros(len(bias), dtype=torch.int32)
+        self._packed: dict[tuple[int, ...], Tensor] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Convolve (N, I, H, W) uint8, channels last; return uint8 or float32, channels last."""
+        stride, padding = self.geometry
+        geometry = [stride] * 2, [padding] * 2, [1, 1], 1
+        shape = tuple(x.shape)
+        if shape not in self._packed:
+            self._packed = {
+                shape: torch.ops.onednn.qconv_prepack(
+                    self.weight, self.scales, 1.0, 0, *geometry, list(shape)
+                )
+            }
+        result: Tensor = torch.ops.onednn.qconv_pointwise(
+            x,
+            1.0,
+            0,
+            self._packed[shape],
+            self.scales,
+            self._zeros,
+            self.bias,
+            *geometry,
+            1.0,
+            0,
+            torch.uint8 if self.has_relu else torch.float32,
+            "relu" if self.has_relu else "none",
+            [],
+            "",
+        )
+        return result
+
+
+def quantised_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (O, I, kh, kw) int8 and the (O,) float32 scales that undo it.
+
+    With uint8 of up to `MOST_LEVEL`, no two products that are added in 16 bits can overflow.
+    """
+    scales = torch.maximum(
+        weight.abs().amax(dim=(1, 2, 3)) / MOST_WEIGHT, _largest_pair(weight) / MOST_PAIR
+    )
+    scales = scales.clamp(min=torch.finfo(torch.float32).tiny)
+    levels = torch.round(weight / scales.view(-1, 1, 1, 1))
+    return levels.to(torch.int8), scales.float()
+
+
+def _largest_pair(weight: Tensor) -> Tensor:
+    """Return for each output channel the largest sum of two weights of one sign that may meet."""
+    outer, inner = weight.shape[:2]
+    if inner % GROUP:
+        groups = weight.reshape(outer, 1, -1)
+    else:
+        groups = weight.view(outer, inner // GROUP, GROUP, -1).transpose(2, 3)
+        groups = groups.reshape(outer, -1, GROUP)  # (O, groups, what may meet)
+    sums = [part.clamp(min=0).topk(2, dim=2).values.sum(dim=2) for part in (groups, -groups)]
+    return torch.maximum(*sums).amax(dim=1)
+
+
+def store(values: Tensor, levels: Levels, *, into: Tensor) -> None:
+    """Write float32 ``values``, in units of the scale, as levels; ``values`` are used up."""
+    values.add_(_ROUNDING + levels.zero).clamp_(_ROUNDING, _ROUNDING + MOST_LEVEL)
+    into.copy_(values.view(torch.int32))  # a conversion to uint8 keeps the low byte
+
+
+def as_convolution(weight: Tensor, *, padding: int) -> Tensor:
+    """Return the convolution that does what a transposed one of stride 2 does, as (4 O, I, 2, 2).
+
+    Its padding is 1, and it gives for each place the 2 x 2 pixels of the doubled picture, phase by
+    phase: see `weave`.
+
+    Parameters
+    ----------
+    weight : (I, O, k, k) float32
+        Of a transposed convolution, k = 3 or 4.
+    padding : int
+        Its padding, 1.
+
+    Returns
+    -------
+    (4 O, I, 2, 2) float32
+        Output channels are ordered by phase: (row, col) 00, 01, 10, 11.
+    """
+    inner, outer, side = weight.shape[:3]
+    phases = weight.new_zeros(2, 2, outer, inner, 2, 2)
+    for a in (0, 1):
+        for b in (0, 1):
+            for row, kernel_row in _taps(a, padding=padding, side=side):
+                for col, kernel_col in _taps(b, padding=padding, side=side):
+                    phases[a, b, :, :, row, col] = weight[:, :, kernel_row, kernel_col].T
+    return phases.reshape(4 * outer, inner, 2, 2)
+
+
+def _taps(phase: int, *, padding: int, side: int) -> list[tuple[int, int]]:
+    """Return (place in the window of two, place in the kernel) of one phase.
+
+    Pixel ``2 i + phase`` gets ``x[j] * w[2 i + phase + padding - 2 j]``; the window of phase 0 is
+    x[i - 1], x[i], that of phase 1 is x[i], x[i + 1].
+    """
+    taps = ((place, phase + padding - 2 * (place - 1 + phase)) for place in (0, 1))
+    return [(place, tap) for place, tap in taps if 0 <= tap < side]
+
+
+def weave(phases: Tensor, *, into: Tensor) -> None:
+    """Put (N, 4 O, H + 1, W + 1) phases into their places of (N, O, 2 H, 2 W)."""
+    count, quadruple, rows, cols = phases.shape
+    height, width = rows - 1, cols - 1
+    parts = phases.permute(0, 2, 3, 1).view(count, rows, cols, 2, 2, quadruple // 4)
+    places = into.permute(0, 2, 3, 1)  # (N, 2 H, 2 W, O)
+    for a in (0, 1):
+        for b in (0, 1):
+            part = parts[:, a : a + height, b : b + width, a, b]
+            places[:, a::2, b::2].copy_(part)
+
+
+def reflect_border(picture: Tensor, border: int) -> None:
+    """Fill a border of (N, C, H, W) by reflection of what it surrounds, in place."""
+    for axis in (2, 3):
+        last = picture.shape[axis] - 1
+        for i in range(border):
+            source = 2 * border - i
+            picture.select(axis, i).copy_(picture.select(axis, source))
+            picture.select(axis, last - i).copy_(picture.select(axis, last - source))
+
+
+def leaky_relu(values: Tensor) -> Tensor:
+    """Return ``values`` with negative ones times 0.2, in place."""
+    return functional.leaky_relu_(values, 0.2)
