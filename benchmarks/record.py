@@ -12,20 +12,33 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 
 
-def record(name: str, figures: dict[str, Any]) -> Path:
-    """Write ``figures`` to ``results/NAME.json``, say so, and return the file."""
-    path = RESULTS / f"{name}.json"
-    RESULTS.mkdir(exist_ok=True)
+def record(
+    name: str, figures: dict[str, Any], *, folder: Path = RESULTS, is_shown: bool = True
+) -> Path:
+    """Write ``figures`` to ``FOLDER/NAME.json``, say so, and return the file."""
+    path = folder / f"{name}.json"
+    folder.mkdir(exist_ok=True, parents=True)
     content = {
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": _output("git", "rev-parse", "--short", "HEAD"),
+        "commit": _commit(),
         "machine": _machine(),
         "command": shlex.join(["python", *_relative(sys.argv)]),
-        "figures": figures,
+        "figures": _rounded(figures),
     }
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    print(f"{path}\n{json.dumps(figures, indent=2)}")
+    print(path)
+    if is_shown:
+        print(json.dumps(content["figures"], indent=2))
     return path
+
+
+def recorded(name: str) -> dict[str, Any] | None:
+    """Return what ``results/NAME.json`` holds, or None where it was not measured."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return None
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 def geop2p(*words: str | Path) -> dict[str, Any]:
@@ -42,6 +55,27 @@ def _machine() -> str:
     count = sum(line.startswith("processor") for line in lines)
     cpu = f"{count} x {', '.join(sorted(names))}"
     return f"{cpu}, {platform.system()}, Python {platform.python_version()}"
+
+
+def _commit() -> str:
+    """Return the commit, with ``+`` where tracked files differ from it."""
+    try:
+        commit = _output("git", "rev-parse", "--short", "HEAD")
+        is_changed = bool(_output("git", "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"  # a copy without its history
+    return f"{commit}+" if is_changed else commit
+
+
+def _rounded(figures: Any) -> Any:  # noqa: ANN401  as JSON has it
+    """Return figures with floats of 4 digits: no measurement here is worth more."""
+    if isinstance(figures, float):
+        return float(f"{figures:.4g}")
+    if isinstance(figures, dict):
+        return {key: _rounded(value) for key, value in figures.items()}
+    if isinstance(figures, list | tuple):
+        return [_rounded(value) for value in figures]
+    return figures
 
 
 def _relative(words: list[str]) -> list[str]:
