@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         VerificationError,
     )
     from geop2p.model import ModelCard, load_model, save_model
+    from geop2p.pipelines.evaluate import evaluate
+    from geop2p.pipelines.evaluation_report import EvaluateReport
     from geop2p.pipelines.prepare import PrepareReport, prepare
     from geop2p.pipelines.train import TrainReport, train
     from geop2p.pipelines.translate import TranslateReport, translate
@@ -39,6 +41,7 @@ _HOMES = {
     "DiskFullError": "geop2p.errors",
     "ClusterError": "geop2p.errors",
     "CheckpointError": "geop2p.errors",
+    "EvaluateReport": "geop2p.pipelines.evaluation_report",
     "Geop2pError": "geop2p.errors",
     "ModelCard": "geop2p.model",
     "ModelError": "geop2p.errors",
@@ -50,6 +53,7 @@ _HOMES = {
     "TrainReport": "geop2p.pipelines.train",
     "TrainingError": "geop2p.errors",
     "TranslateReport": "geop2p.pipelines.translate",
+    "evaluate": "geop2p.pipelines.evaluate",
     "load_model": "geop2p.model",
     "prepare": "geop2p.pipelines.prepare",
     "save_model": "geop2p.model",
@@ -61,6 +65,7 @@ __all__ = [
     "CheckpointError",
     "ClusterError",
     "DiskFullError",
+    "EvaluateReport",
     "Geop2pError",
     "ModelCard",
     "ModelError",
@@ -76,6 +81,7 @@ __all__ = [
     "TranslateReport",
     "VerificationError",
     "__version__",
+    "evaluate",
     "load_model",
     "prepare",
     "save_model",

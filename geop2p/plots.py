@@ -17,6 +17,7 @@ from geop2p.writing import write_atomically
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3), red, green, blue."""
+Heat = npt.NDArray[np.float64]
 
 MARGIN = 4
 """Pixels of white round each picture of a grid."""
@@ -67,6 +68,41 @@ def save_side_by_side(path: Path, panels: Sequence[tuple[str, Picture]]) -> None
         axes.set_title(name, fontsize=11, parse_math=False)
         axes.set_axis_off()
     _write_figure(path, figure)
+
+
+def png(picture: Picture) -> bytes:
+    """Return a picture as a PNG."""
+    content = io.BytesIO()
+    imsave(content, picture, format="png")
+    return content.getvalue()
+
+
+def draw_panels(panels: Sequence[tuple[str, Picture | Heat]]) -> bytes:
+    """Return titled panels beside each other as a PNG: pictures, and maps of heat with a scale.
+
+    Maps of heat are (h, w) float64, NaN where there is nothing; they share one scale, which ends at
+    the 99th percentile.
+    """
+    heats = [panel for _, panel in panels if panel.ndim == 2]
+    known = np.concatenate([heat[np.isfinite(heat)] for heat in heats]) if heats else np.zeros(0)
+    top = float(np.percentile(known, 99)) if known.size else 1.0
+    height, width = panels[0][1].shape[:2]
+    side = 5.0
+    size = (side * len(panels), side * min(max(height / width, 0.3), 2.0) + 0.6)
+    figure = Figure(figsize=size, dpi=100, layout="constrained")
+    for axes, (title, panel) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        if panel.ndim == 3:
+            axes.imshow(panel)
+        else:
+            drawn = axes.imshow(panel, cmap="inferno", vmin=0, vmax=top or 1.0)
+            figure.colorbar(drawn, ax=axes, shrink=0.6)
+        axes.set_title(title, fontsize=10, parse_math=False)
+        axes.set_axis_off()
+    content = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(content)  # type: ignore[no-untyped-call]
+    return content.getvalue()
 
 
 def plot_log(log_path: Path, plot_path: Path) -> None:

@@ -22,7 +22,7 @@ HOMES = {
     "pyogrio": ("geop2p.vector",),
     "PIL": ("geop2p.pairs", "geop2p.raster"),
     "safetensors": ("geop2p.model",),
-    "torchmetrics": ("geop2p.metrics",),
+    "torchmetrics": ("geop2p.metrics", "geop2p.inception"),
     "matplotlib": ("geop2p.plots",),
     "distributed": ("geop2p.pipelines",),
     "dask": ("geop2p.pipelines",),

@@ -1,0 +1,223 @@
+"""Seams of a scene's map: measured on the map, on single tiles, and on a map of another lattice."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from geop2p.fill import fill_invalid
+from geop2p.grid import Strip, TileGrid
+from geop2p.palette import Palette
+from geop2p.pipelines.channels import choose_source
+from geop2p.pipelines.evaluation_items import map_source
+from geop2p.pipelines.planning import Plan, choose_model, make_plan
+from geop2p.pipelines.request import Request
+from geop2p.pipelines.strips import StripJob, needed_rows
+from geop2p.pipelines.translate import translate
+from geop2p.progress import Progress
+from geop2p.raster.copying import copy_window
+from geop2p.raster.identity import identity_of
+from geop2p.raster.mapformat import choose_format
+from geop2p.raster.scene import OrderedRows, open_source
+from geop2p.scores import plain
+from geop2p.seams import Differences, Gradients, row_spans, shared
+
+Pixels = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+ReadRows = Callable[[tuple[int, int]], tuple[Pixels, Mask]]
+
+ROWS = 64
+"""Raster rows that are compared at a time."""
+UNSHIFTED = (
+    "bidx", "src_nodata", "mask_rule", "stretch", "allow_network", "on_read_error", "max_pixels",
+)  # fmt: skip
+"""Options of reading that the shifted copy has behind it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seams:
+    """What was measured: plain numbers, and where tiles and lattices disagree."""
+
+    figures: dict[str, Any]
+    overlap: Differences | None
+    shift: Differences | None
+
+
+def make_probe_plan(request: Request) -> Plan:
+    """Return the plan of a translation, without checking its output or doing any of it."""
+    chosen = choose_model(request)
+    with open_source(request.source(None)) as scene:
+        source = choose_source(request, scene.spec, chosen.card)
+    map_format = choose_format(request.out, driver=None, options={})
+    identity = identity_of(request.source(None))
+    with open_source(source) as scene:
+        return make_plan(request, scene, identity=identity, chosen=chosen, map_format=map_format)
+
+
+def probe(
+    plan: Plan, map_path: Path, *, folder: Path, palette: Palette | None, truth: ReadRows
+) -> Seams:
+    """Measure the seams of a map that ``plan`` made; ``folder`` takes what is temporary.
+
+    Parameters
+    ----------
+    truth : callable
+        Reads rows of the true map: what its gradients are at the same lines, for comparison.
+    """
+    grid = plan.job.grid
+    with open_source(map_source(map_path, plan.spec)) as drawn:
+        gradients = _gradients(grid, lambda rows: drawn.read(rows=rows))
+    true = _gradients(grid, truth)
+    overlap = disagreement(plan) if grid.overlap and grid.tile_rows * grid.tile_cols > 1 else None
+    shift = shift_difference(plan, map_path, folder=folder, palette=palette)
+    figures = {f"gradient_{name}": plain(value) for name, value in gradients[0].items()}
+    figures["gradient_ratio_of_truth"] = plain(true[0]["ratio"])
+    figures |= _figures("overlap", overlap, row=0, names=("rms",))
+    figures["shift_pixels"] = None if shift is None else grid.stride // 2
+    figures |= _figures("shift", shift, row=0, names=("rms", "mean", "changed"))
+    if palette is None:
+        figures["shift_changed"] = None
+    figures["tile_rows"] = [
+        {"gradient_ratio": plain(gradients[row]["ratio"])}
+        | _figures("overlap", overlap, row=row, names=("rms",))
+        | _figures("shift", shift, row=row, names=("rms",))
+        for row in range(1, grid.tile_rows + 1)
+    ]
+    return Seams(figures=figures, overlap=overlap, shift=shift)
+
+
+def disagreement(plan: Plan) -> Differences:
+    """Draw each tile by itself, and compare neighbours where they overlap, in the map's values."""
+    job, found = plan.job, Differences(plan.job.grid)
+    grid = job.grid
+    above: dict[int, Pixels] = {}
+    for tile_row, pictures, valid in _tile_rows(plan):
+        top, bottom = tile_row * grid.stride, min(grid.rows(tile_row)[1], grid.height)
+        foot = slice(grid.size - grid.overlap, grid.size)
+        for col, picture in pictures.items():
+            left, right = grid.cols(col)[0], min(grid.cols(col)[1], grid.width)
+            if col - 1 in pictures:
+                lo, hi = shared(grid, col)
+                one = pictures[col - 1][:, : bottom - top, foot][:, :, : hi - lo]
+                two = picture[:, : bottom - top, : hi - lo]
+                found.add(one - two, valid[:, lo:hi], corner=(top, lo), tile_row=tile_row)
+            if col in above:
+                high = min(grid.overlap, grid.height - top)
+                one, two = (x[:, :high, : right - left] for x in (above[col], picture))
+                seen = valid[:high, left:right]
+                found.add(one - two, seen, corner=(top, left), tile_row=tile_row)
+        above = {col: picture[:, foot] for col, picture in pictures.items()}
+    return found
+
+
+def _tile_rows(plan: Plan) -> Iterator[tuple[int, dict[int, Pixels], Mask]]:
+    """Yield each tile row: its pictures by tile column, in map values, and where rows are valid."""
+    job, grid = plan.job, plan.job.grid
+    total = grid.tile_rows * grid.tile_cols
+    generator = plan.lane.load()
+    with open_source(job.source) as scene:
+        reader = OrderedRows(scene)
+        for tile_row in range(grid.tile_rows):
+            strip = Strip(first=tile_row, last=tile_row + 1)
+            span = needed_rows(grid, strip)
+            pixels, valid = reader.read(rows=span)
+            rows = grid.source_rows(strip) - span[0]
+            pictures: dict[int, Pixels] = {}
+            for first in range(0, grid.tile_cols, job.batch_size):
+                cols = range(first, min(first + job.batch_size, grid.tile_cols))
+                tiles = [_unit_tile(job, pixels, valid, rows=rows, col=col) for col in cols]
+                drawn = generator(torch.from_numpy(np.stack(tiles)).to(generator.device))
+                for col, picture in zip(cols, drawn.float().cpu().numpy(), strict=True):
+                    whole = np.ones(picture.shape[1:], bool)
+                    pictures[col] = job.values.draw(picture, whole).astype(np.float32)
+                done = tile_row * grid.tile_cols + cols.stop
+                plan.request.on_progress(
+                    Progress(stage="overlaps", done=done, total=total, unit="tiles")
+                )
+            first_row = tile_row * grid.stride - span[0]
+            yield tile_row, pictures, valid[first_row:]
+
+
+def _unit_tile(
+    job: StripJob, pixels: Pixels, valid: Mask, *, rows: npt.NDArray[np.intp], col: int
+) -> npt.NDArray[np.float32]:
+    """Return a tile as the generator sees it in a translation, (C, size, size) in [-1, 1]."""
+    cols = job.grid.source_cols(col)
+    native = pixels.take(rows, axis=1).take(cols, axis=2)  # (C, size, size)
+    seen = valid.take(rows, axis=0).take(cols, axis=1)  # (size, size)
+    if seen.all():
+        return job.stretch.to_unit(native)
+    known = np.where(seen, native, native.dtype.type(0))
+    if not seen.any():
+        return job.stretch.to_unit(known)
+    return fill_invalid(job.stretch.to_unit(known), seen)
+
+
+def shift_difference(
+    plan: Plan, map_path: Path, *, folder: Path, palette: Palette | None
+) -> Differences | None:
+    """Draw the scene again without its first rows and columns, half a stride of each, and compare.
+
+    None where the scene has one tile, or nothing is left of it.
+    """
+    grid = plan.job.grid
+    step = grid.stride // 2
+    if grid.tile_rows * grid.tile_cols == 1 or min(grid.height, grid.width) <= step:
+        return None
+    copy, shifted = folder / "shifted_scene.tif", folder / "shifted_map.tif"
+    copy_window(plan.job.source, copy, rows=(step, grid.height), cols=(step, grid.width))
+    _translate_copy(plan, copy, shifted)
+    copy.unlink()
+    found = Differences(grid)
+    maps = (map_source(path, plan.spec) for path in (map_path, shifted))
+    with open_source(next(maps)) as drawn, open_source(next(maps)) as other:
+        for lo, hi in row_spans(grid.height - step, ROWS):
+            one, valid = drawn.read(rows=(lo + step, hi + step), cols=(step, grid.width))
+            two, seen = other.read(rows=(lo, hi))
+            changed = None if palette is None else palette.nearest(one) != palette.nearest(two)
+            distance = one.astype(np.float32) - two.astype(np.float32)
+            found.add(distance, valid & seen, corner=(lo + step, step), is_changed=changed)
+    shifted.unlink()
+    return found
+
+
+def _translate_copy(plan: Plan, copy: Path, out: Path) -> None:
+    request, stretch = plan.request, plan.job.stretch
+    ranges = [
+        f"{float(low)!r},{float(high)!r}"
+        for low, high in zip(stretch.low, stretch.high, strict=True)
+    ]
+    defaults = Request(scene=str(copy), out=out)
+    kept = {
+        name: getattr(request, name)
+        for name in Request.__dataclass_fields__
+        if name not in (*UNSHIFTED, "scene", "out", "generator", "preview", "on_progress")
+        and getattr(request, name) != getattr(defaults, name)
+    }
+
+    def told(progress: Progress) -> None:
+        request.on_progress(replace(progress, stage="shifted map"))
+
+    pixels = plan.job.grid.height * plan.job.grid.width
+    translate(copy, out, **kept, stretch=ranges, max_pixels=max(1, pixels), on_progress=told)
+
+
+def _gradients(grid: TileGrid, read: ReadRows) -> list[dict[str, float]]:
+    gradients = Gradients(grid)
+    for rows in row_spans(grid.height, ROWS):
+        gradients.add(*read(rows), first=rows[0])
+    return gradients.measured()
+
+
+def _figures(
+    what: str, found: Differences | None, *, row: int, names: tuple[str, ...]
+) -> dict[str, float | None]:
+    """Return figures of the whole (row 0), or of a tile row (from 1)."""
+    if found is None:
+        return {f"{what}_{name}": None for name in names}
+    measured = found.measured()[row]
+    return {f"{what}_{name}": plain(measured[name]) for name in names}
