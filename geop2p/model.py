@@ -26,6 +26,7 @@ from geop2p.errors import Geop2pError, ModelError
 from geop2p.header import Header, read_header
 from geop2p.networks import GeneratorConfig, build_generator
 from geop2p.palette import Palette
+from geop2p.quantisation import Int8Entry, entry_from_json_value
 from geop2p.signatures import PICKLES, SAFETENSORS, file_kind, special_kind
 from geop2p.writing import write_atomically
 
@@ -100,6 +101,8 @@ class ModelCard:
         The recipe: every option of the run, steps, date, machine, training and validation files.
     scores : dict
         Validation scores, by data set and by mode of the norm layers.
+    int8 : Int8Entry or None
+        What the generator needs to run in 8-bit integers; None: it was not quantised.
     """
 
     name: str
@@ -118,6 +121,7 @@ class ModelCard:
     limits: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
+    int8: Int8Entry | None = None
 
     def __post_init__(self) -> None:
         """Refuse a card that contradicts itself.
@@ -125,8 +129,8 @@ class ModelCard:
         Raises
         ------
         ModelError
-            When band names do not match the generator, the tile does not fit its levels, or the
-            map's type or the kind of norm statistics is unknown.
+            When band names or int8 ranges do not match the generator, the tile does not fit its
+            levels, or the map's type or the kind of norm statistics is unknown.
         """
         _check_bands("scene", self.scene_bands, self.generator.in_bands)
         _check_bands("map", self.map_bands, self.generator.out_bands)
@@ -143,11 +147,16 @@ class ModelCard:
                 f"norm statistics {self.norm_statistics!r} "
                 f"(choose from {', '.join(NORM_STATISTICS)})"
             )
+        if self.int8 is not None:
+            self.int8.check_fits(self.generator)
 
     def to_json(self) -> str:
         """Return the card as JSON, keys sorted, so that equal cards are equal texts."""
         content = asdict(self) | {"version": CARD_VERSION}
         content["palette"] = None if self.palette is None else self.palette.to_list()
+        content.pop("int8")  # files from before there was one must keep their checksum
+        if self.int8 is not None:
+            content["int8"] = self.int8.to_json_value()
         return json.dumps(content, sort_keys=True, ensure_ascii=False)
 
 
@@ -175,12 +184,22 @@ def save_model(path: str | Path, generator: nn.Module, card: ModelCard) -> str:
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise ModelError(f"{path}: weight {name} is not finite, the model is not written")
+    return _write(Path(path), tensors, card)
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], card: ModelCard) -> str:
     text = card.to_json()
     whole = json.loads(text) | {CHECKSUM: _checksum(text, tensors)}
     metadata = {CARD_KEY: json.dumps(whole, sort_keys=True, ensure_ascii=False)}
-    content = save(tensors, metadata=metadata)
-    write_atomically(Path(path), content)
+    content = save(dict(tensors), metadata=metadata)
+    write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
+
+
+def write_card(path: str | Path, source: Path, card: ModelCard) -> str:
+    """Write the weights of a model file, as they are, with another card; return the SHA-256."""
+    tensors, _ = _read_tensors(source)
+    return _write(Path(path), tensors, card)
 
 
 def as_stored(generator: nn.Module) -> nn.Module:
@@ -226,6 +245,7 @@ def load_model(
     card = card if norm_statistics is None else replace(card, norm_statistics=norm_statistics)
     if card.norm_statistics == "tile":
         use_tile_statistics(generator)
+        card = replace(card, int8=None)  # its ranges are those of the kept statistics
     return Model(card=card, generator=generator.eval(), sha256=sha256)
 
 
@@ -379,6 +399,8 @@ def card_from_json(text: str) -> ModelCard:
         content[key] = tuple(content[key])
     if content["palette"] is not None:
         content["palette"] = Palette.from_list(content["palette"])
+    if "int8" in content:
+        content["int8"] = entry_from_json_value(content["int8"])
     return ModelCard(**content)
 
 

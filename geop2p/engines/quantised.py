@@ -18,8 +18,8 @@ MOST_LEVEL = 254
 LEAST_SPAN = 1e-6
 """A range is at least this wide; a layer that never fires has none of its own."""
 MOST_WEIGHT = 127
-MOST_PAIR = 128
-"""Bound of the sum of two neighbouring weights before rounding: 129 x 254 is below 2**15."""
+MOST_PAIR = 127
+"""Bound of the sum of two weights that meet, before rounding: 128 x 255 is below 2**15."""
 GROUP = 4
 """Input channels that a 32-bit lane holds: only weights within such a group meet in 16 bits."""
 _ROUNDING = 2.0**23
@@ -114,7 +114,7 @@ class QuantisedConvolution:
 def quantised_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return (O, I, kh, kw) int8 and the (O,) float32 scales that undo it.
 
-    With uint8 of up to `MOST_LEVEL`, no two products that are added in 16 bits can overflow.
+    Whatever the uint8, no two products that are added in 16 bits can overflow.
     """
     scales = torch.maximum(
         weight.abs().amax(dim=(1, 2, 3)) / MOST_WEIGHT, _largest_pair(weight) / MOST_PAIR
