@@ -87,7 +87,7 @@ def draw_panels(panels: Sequence[tuple[str, Picture | Heat]]) -> bytes:
     known = np.concatenate([heat[np.isfinite(heat)] for heat in heats]) if heats else np.zeros(0)
     top = float(np.percentile(known, 99)) if known.size else 1.0
     height, width = panels[0][1].shape[:2]
-    side = 5.0
+    side, colours = 5.0, mpl.colormaps["inferno"].with_extremes(bad="#dddddd")
     size = (side * len(panels), side * min(max(height / width, 0.3), 2.0) + 0.6)
     figure = Figure(figsize=size, dpi=100, layout="constrained")
     for axes, (title, panel) in zip(
@@ -96,7 +96,7 @@ def draw_panels(panels: Sequence[tuple[str, Picture | Heat]]) -> bytes:
         if panel.ndim == 3:
             axes.imshow(panel)
         else:
-            drawn = axes.imshow(panel, cmap="inferno", vmin=0, vmax=top or 1.0)
+            drawn = axes.imshow(panel, cmap=colours, vmin=0, vmax=top or 1.0)
             figure.colorbar(drawn, ax=axes, shrink=0.6)
         axes.set_title(title, fontsize=10, parse_math=False)
         axes.set_axis_off()
