@@ -1,9 +1,10 @@
-"""Overlapping tiles become one picture: tapers, and the sums that they are weights of.
+"""Tapers: the weights with which overlapping tiles become one picture.
 
 A tile fades into its neighbour over their overlap by a 1-D taper; the neighbour's weight is 1 less
 that, so two neighbours sum to exactly 1 and nothing is ever divided. Sums associate one way: left
 and right within a tile row, then upper and lower row. At most two tiles meet in each direction, and
 float addition is commutative, so the picture does not depend on the order in which tiles arrive.
+`geop2p.canvas` does the sums.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from geop2p.grid import Strip, Tile, TileGrid
+from geop2p.grid import TileGrid
 
 Floats = npt.NDArray[np.float32]
 
@@ -76,46 +77,3 @@ def col_taper(grid: TileGrid, blend: str, tile_col: int) -> Floats:
         fades_in=tile_col > 0,
         fades_out=tile_col < grid.tile_cols - 1,
     )
-
-
-class StripCanvas:
-    """The blended picture of one strip: (K, rows, width) float32, rows clipped to the scene.
-
-    Tiles must come tile row by tile row; within a row in any order. After the last tile, inner rows
-    are finished, head and foot are the strip's share of sums that the neighbouring strips complete.
-    """
-
-    def __init__(self, grid: TileGrid, strip: Strip, *, blend: str, bands: int) -> None:
-        self._grid, self._blend = grid, blend
-        self._start, stop = grid.painted_rows(strip)
-        self._pixels = np.zeros((bands, stop - self._start, grid.width), np.float32)
-        rows = min(grid.size, stop - self._start)  # fewer where the scene is lower than a tile
-        self._row_pixels = np.zeros((bands, rows, grid.width), np.float32)
-        self._tile_row = strip.first
-
-    def add(self, tile: Tile, picture: Floats) -> None:
-        """Add a tile's picture, (K, size, size) float32, to its tile row."""
-        if tile.row != self._tile_row:
-            self._finish_row()
-            self._tile_row = tile.row
-        left, right = self._grid.cols(tile.col)
-        right = min(right, self._grid.width)
-        weights = col_taper(self._grid, self._blend, tile.col)[: right - left]
-        rows = self._row_pixels.shape[1]
-        self._row_pixels[:, :, left:right] += picture[:, :rows, : right - left] * weights
-
-    def finished(self) -> Floats:
-        """Return the strip's picture, (K, rows, width) float32, after the last tile."""
-        self._finish_row()
-        return self._pixels
-
-    def _finish_row(self) -> None:
-        """Add the tile row that is complete to the strip, and begin an empty one."""
-        top, bottom = self._grid.rows(self._tile_row)
-        lo = top - self._start
-        hi = min(bottom - self._start, self._pixels.shape[1])
-        weights = row_taper(self._grid, self._blend, self._tile_row)[: hi - lo]
-        padding = self._row_pixels.shape[1] - len(weights)
-        self._row_pixels *= np.pad(weights, (0, padding))[:, np.newaxis]
-        self._pixels[:, lo:hi] += self._row_pixels[:, : hi - lo]
-        self._row_pixels[:] = 0

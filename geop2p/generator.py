@@ -43,7 +43,7 @@ class ReadyGenerator:
         self._is_padded = isinstance(function, nn.Module)
         self._group_size = engine.group_size if self._is_padded else engine.batch_size
         torch.set_num_threads(engine.threads)
-        with _told_when_out_of_memory("the generator"):
+        with told_when_out_of_memory("the generator"):
             self.runner = make_runner(function, engine)
 
     @torch.inference_mode()
@@ -62,7 +62,7 @@ class ReadyGenerator:
         """
         pictures: list[Tensor] = []
         done = 0
-        with _told_when_out_of_memory("a group of tiles"):
+        with told_when_out_of_memory("a group of tiles"):
             while done < len(tiles):
                 group = tiles[done : done + self._group_size]
                 picture = self._attempted(group)
@@ -71,7 +71,7 @@ class ReadyGenerator:
                     continue
                 pictures.append(picture)
                 done += len(group)
-            return (pictures[0] if len(pictures) == 1 else torch.cat(pictures)).contiguous()
+            return pictures[0] if len(pictures) == 1 else torch.cat(pictures)
 
     def _attempted(self, group: Tensor) -> Tensor | None:
         """Return a group's pictures, or None when the device has no memory for so many.
@@ -132,7 +132,7 @@ def use_exact_kernels() -> None:
 
 
 @contextmanager
-def _told_when_out_of_memory(what: str) -> Iterator[None]:
+def told_when_out_of_memory(what: str) -> Iterator[None]:
     """Raise what devices and numpy say of memory as `OutOfMemoryError`; our own errors pass."""
     try:
         yield

@@ -15,6 +15,7 @@ from geop2p.errors import OptionError
 Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
+Terms = npt.NDArray[Any]
 
 HUGE, TINY = 2.0**1000, 2.0**-900
 """Beyond these a difference of two float64, or its inverse, may be infinite."""
@@ -70,12 +71,16 @@ class Stretch:
         return self._scaled(pixels)
 
     def _scaled(self, pixels: Pixels) -> Floats:
-        low, high = self._columns(pixels.ndim)
+        low, high, scale = (_column(terms, pixels.ndim) for terms in self.unit_terms())
         inside = np.clip(pixels, low, high)  # first, so that no difference can overflow
-        scale = _scale_of(low, high)
         low, high, inside = low * scale, high * scale, inside * scale
         values = (inside - low) * (2.0 / (high - low)) - 1.0
         return np.asarray(np.clip(values, -1.0, 1.0), np.float32)
+
+    def unit_terms(self) -> tuple[Terms, Terms, Terms]:
+        """Return low, high, and what both are multiplied by first: (C,) float64 each."""
+        low, high = np.array(self.low, np.float64), np.array(self.high, np.float64)
+        return low, high, _scale_of(low, high)
 
     def from_unit(self, unit: Floats, dtype: str) -> Pixels:
         """Return (C, ...) float32 in [-1, 1] as native values of ``dtype``.
@@ -83,17 +88,28 @@ class Stretch:
         Integers are rounded to the nearest, halves to even; the result is clipped to the stretch
         and to what the type can hold.
         """
-        # float32 is exact enough for 16 bits
-        is_small = np.dtype(dtype).itemsize <= 2 and self._is_within(np.dtype(np.float32))
-        low, high = self._columns(unit.ndim, np.float32 if is_small else np.float64)
-        scale = 1.0 if is_small else _scale_of(low, high)
-        low, high = low * scale, high * scale
-        values = ((np.clip(unit, -1.0, 1.0) + 1.0) * ((high - low) / 2.0) + low) / scale
+        terms = self.map_terms(dtype)
+        low, half, scale = (
+            _column(each, unit.ndim) for each in (terms.low, terms.half, terms.scale)
+        )
+        values = ((np.clip(unit, -1.0, 1.0) + 1.0) * half + low) / scale
         if np.issubdtype(dtype, np.integer):
             values = np.rint(values)
-        if not self._is_within(np.dtype(dtype)):
-            values = np.clip(values, *_limits(np.dtype(dtype)))
+        if terms.limits is not None:
+            values = np.clip(values, *terms.limits)
         return np.asarray(values.astype(dtype))
+
+    def map_terms(self, dtype: str) -> "MapTerms":
+        """Return the numbers that [-1, 1] becomes values of ``dtype`` by."""
+        kind = np.dtype(dtype)
+        # float32 is exact enough for 16 bits
+        is_small = kind.itemsize <= 2 and self._is_within(np.dtype(np.float32))
+        precision = np.float32 if is_small else np.float64
+        low, high = np.array(self.low, precision), np.array(self.high, precision)
+        scale = np.ones_like(low) if is_small else _scale_of(low, high)
+        low, high = low * scale, high * scale
+        limits = None if self._is_within(kind) else _limits(kind)
+        return MapTerms(low=low, half=(high - low) / precision(2), scale=scale, limits=limits)
 
     def _is_within(self, dtype: np.dtype[Any]) -> bool:
         """Return whether the type can hold every value of the stretch."""
@@ -102,29 +118,41 @@ class Stretch:
 
     def count_clipped(self, pixels: Pixels, valid: Mask) -> int:
         """Return how many valid values, over all bands, lie outside the stretch."""
-        if np.issubdtype(pixels.dtype, np.integer) and self._covers(pixels.dtype):
+        if pixels.dtype.kind in "iu" and self.covers(pixels.dtype):
             return 0
-        low, high = self._columns(pixels.ndim)
-        return int(np.count_nonzero(((pixels < low) | (pixels > high)) & valid))
+        count = 0
+        for band, low, high in zip(pixels, self.low, self.high, strict=True):
+            first, last = _within(low, high, pixels.dtype)
+            count += int(np.count_nonzero(((band < first) | (band > last)) & valid))
+        return count
 
-    def _covers(self, dtype: np.dtype[Any]) -> bool:
+    def covers(self, dtype: np.dtype[Any]) -> bool:
+        """Return whether no value of an integer type lies outside the stretch."""
         limits = np.iinfo(dtype)
         return max(self.low) <= limits.min and min(self.high) >= limits.max
-
-    def _columns(
-        self, ndim: int, dtype: type[np.floating[Any]] = np.float64
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return low and high, shaped to meet (C, ...) arrays of ``ndim`` dimensions."""
-        shape = (len(self.low),) + (1,) * (ndim - 1)
-        return (
-            np.reshape(np.array(self.low, dtype), shape),
-            np.reshape(np.array(self.high, dtype), shape),
-        )
 
     def __str__(self) -> str:
         """Return ``MIN,MAX`` once when the bands agree, else one a band."""
         ranges = [f"{low:.10g},{high:.10g}" for low, high in zip(self.low, self.high, strict=True)]
         return ranges[0] if len(set(ranges)) == 1 else " ".join(ranges)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MapTerms:
+    """How [-1, 1] becomes a map's values: ``((unit + 1) * half + low) / scale``, within limits.
+
+    Parameters
+    ----------
+    low, half, scale : (C,) float32 or float64
+        In the precision that is reckoned in.
+    limits : (float, float) or None
+        What the map's type can hold, where the stretch goes beyond it.
+    """
+
+    low: Terms
+    half: Terms
+    scale: Terms
+    limits: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +197,7 @@ class MapValues:
         Invalid pixels get the nodata value, or 0. A valid pixel that would be the nodata value is
         moved by one grey level (one float), as gdalwarp does, so that the mask stays exact.
         """
-        pixels = self._stretch(len(unit)).from_unit(unit, self.dtype)
+        pixels = self.of_bands(len(unit)).from_unit(unit, self.dtype)
         if self.nodata is None:
             pixels[:, ~valid] = 0
             return pixels
@@ -178,7 +206,13 @@ class MapValues:
         pixels[:, ~valid] = nodata
         return pixels
 
-    def _stretch(self, bands: int) -> Stretch:
+    def nodata_and_beside(self) -> tuple[float, float]:
+        """Return the nodata value as the type holds it, and what a valid pixel gets instead."""
+        nodata = np.asarray(self.nodata).astype(self.dtype)
+        return float(nodata), float(_beside(nodata))
+
+    def of_bands(self, bands: int) -> Stretch:
+        """Return the stretch of a map of that many bands."""
         if bands == len(self.stretch.low):
             return self.stretch
         return Stretch(self.stretch.low[:1] * bands, self.stretch.high[:1] * bands)
@@ -204,6 +238,28 @@ def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
     lowest, highest = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     is_exact = int(float(highest)) == highest
     return float(lowest), float(highest) if is_exact else float(np.nextafter(float(highest), 0.0))
+
+
+def _column(terms: Terms, ndim: int) -> Terms:
+    """Return a number for each band, shaped to meet (C, ...) arrays of ``ndim`` dimensions."""
+    return terms.reshape(-1, *(1,) * (ndim - 1))
+
+
+def _within(low: float, high: float, dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    """Return the first and the last value of a type from ``low`` to ``high``.
+
+    Comparing in the type itself is several times quicker than in float64. Where the type has no
+    value there, the first is the larger one, or nothing is below or above it.
+    """
+    kind = dtype.type
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            first, last = kind(low), kind(high)
+        first = np.nextafter(first, kind(np.inf)) if float(first) < low else first
+        last = np.nextafter(last, kind(-np.inf)) if float(last) > high else last
+        return first, last
+    limits = np.iinfo(dtype)
+    return max(math.ceil(low), limits.min), min(math.floor(high), limits.max)
 
 
 def _scale_of(low: Pixels, high: Pixels) -> Pixels:

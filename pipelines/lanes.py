@@ -1,31 +1,28 @@
 """Generator lanes: the one thread of a worker that runs torch, with all the cores it was given.
 
-Dask's threads read, fill and blend; they hand batches of tiles to the lane and wait. One lane means
-one model in memory and no two networks fighting for the same cores.
+Dask's threads read strips and pack results; they hand each strip to the lane and wait. One lane
+means one model in memory and no two networks fighting for the same cores.
 """
 
 import ctypes
 import os
 import signal
 import threading
-import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from distributed import Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from geop2p.engines.choice import Engine
 from geop2p.engines.reference import TileFunction
-from geop2p.errors import ModelError
 from geop2p.generator import ReadyGenerator, use_exact_kernels
 from geop2p.model import load_model
 
-Floats = npt.NDArray[np.float32]
+Result = TypeVar("Result")
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
@@ -47,34 +44,33 @@ class LaneSpec:
 
 
 class Lane:
-    """One thread that owns a generator, which is loaded at the first batch."""
+    """One thread that owns a generator; it begins to load it at once.
+
+    Parameters
+    ----------
+    spec : LaneSpec
+        What to load.
+    """
 
     def __init__(self, spec: LaneSpec) -> None:
-        self._spec = spec
-        self._generator: ReadyGenerator | None = None
+        self.device = torch.device(spec.engine.device)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="geop2p-lane")
+        self._generator = self._thread.submit(spec.load)
 
-    def generate(self, tiles: Floats) -> tuple[Floats, float]:
-        """Translate (n, C, S, S) tiles to (n, K, S, S); return them and the seconds it took."""
-        future: Future[tuple[Floats, float]] = self._thread.submit(self._generate, tiles)
-        return future.result()
+    def run(self, work: Callable[[ReadyGenerator], Result]) -> Result:
+        """Return what ``work`` makes of the generator, in the lane's thread, after what came first.
 
-    def _generate(self, tiles: Floats) -> tuple[Floats, float]:
-        if self._generator is None:
-            self._generator = self._spec.load()
-        start = time.perf_counter()
-        on_device = torch.from_numpy(tiles).to(self._generator.device)
-        pictures = self._generator(on_device).cpu()
-        if torch.isnan(pictures).any():
-            raise ModelError(
-                "the generator drew NaN (are the weights sound, is the scene's range finite?)"
-            )
-        return pictures.numpy(), time.perf_counter() - start
+        Raises
+        ------
+        Exception
+            What loading the generator, or the work, raised.
+        """
+        return self._thread.submit(lambda: work(self._generator.result())).result()
 
     def close(self) -> None:
         """Let the thread end and the model go."""
         self._thread.shutdown(wait=True, cancel_futures=True)
-        self._generator = None
+        self._generator = Future()
 
 
 _LANES: dict[str, Lane] = {}

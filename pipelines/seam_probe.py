@@ -154,7 +154,9 @@ def _unit_tile(
     known = np.where(seen, native, native.dtype.type(0))
     if not seen.any():
         return job.stretch.to_unit(known)
-    return fill_invalid(job.stretch.to_unit(known), seen)
+    unit = torch.from_numpy(job.stretch.to_unit(known)).unsqueeze(0)
+    filled = fill_invalid(unit, torch.from_numpy(seen).expand(1, 1, *seen.shape))
+    return np.asarray(filled[0].numpy())
 
 
 def shift_difference(
@@ -195,7 +197,7 @@ def _translate_copy(plan: Plan, copy: Path, out: Path) -> None:
     kept = {
         name: getattr(request, name)
         for name in Request.__dataclass_fields__
-        if name not in (*UNSHIFTED, "scene", "out", "generator", "preview", "on_progress")
+        if name not in (*UNSHIFTED, "scene", "out", "preview", "on_progress")
         and getattr(request, name) != getattr(defaults, name)
     }
 

@@ -1,33 +1,34 @@
 """The work of one Dask task: a strip of the scene becomes a strip of the map.
 
-    read rows -> cut tiles -> stretch and fill -> generator lane -> blend -> round
+    read rows -> find tiles -> painted in the generator's lane -> result
 
-Every step is a plain function of the job and the strip; nothing is kept between tasks.
+Every step is a plain function of the job and the strip; nothing is kept between tasks. While one
+strip is in the lane, the next is read, and the one before is packed.
 """
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from geop2p.blend import StripCanvas
 from geop2p.errors import Geop2pError
-from geop2p.fill import fill_invalid
 from geop2p.grid import Span, Strip, Tile, TileGrid
 from geop2p.parts import StripResult
-from geop2p.pipelines.lanes import Lane, find_lane
+from geop2p.pipelines.lanes import find_lane
+from geop2p.pipelines.painting import StripWork, paint
 from geop2p.radiometry import MapValues, Stretch
 from geop2p.raster.scene import OrderedRows, Scene, SceneSource, open_source
+from geop2p.transfer import staged
 
 Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ class StripJob:
     lane : str
         Key of the generator lane.
     batch_size : int, tiles
-        How many tiles go to the lane at a time.
+        How many tiles are generated at a time.
     """
 
     source: SceneSource
@@ -123,17 +124,27 @@ def _translated(job: StripJob, strip: Strip, rows: StripRows | None) -> StripRes
     if rows is None:
         with watch.time("read"):
             rows = read_rows(job, strip)
-    tiles = [tile for tile in job.grid.tiles(strip) if _has_valid_pixel(job.grid, tile, rows)]
-    canvas = None
-    for tile, picture in _pictures(job, tiles, rows, watch=watch):
-        with watch.time("blend"):
-            if canvas is None:
-                canvas = StripCanvas(job.grid, strip, blend=job.blend, bands=len(picture))
-            canvas.add(tile, picture)
-    watch.add("tiles", len(tiles))
-    watch.add("tiles_skipped", (strip.last - strip.first) * job.grid.tile_cols - len(tiles))
-    with watch.time("blend"):
-        return _result(job, strip, canvas, rows=rows, watch=watch)
+    lane = find_lane(job.lane)
+    with watch.time("prepare"):
+        work = _work(job, strip, rows, device=lane.device)
+        _count(job, strip, rows, watch=watch)
+        watch.add("tiles", len(work.tiles))
+        watch.add(
+            "tiles_skipped", (strip.last - strip.first) * job.grid.tile_cols - len(work.tiles)
+        )
+    painting = lane.run(partial(paint, work))
+    head, inner, foot = painting.wait()
+    for stage, seconds in painting.seconds().items():
+        watch.add(f"seconds_{stage}", seconds)
+    start, stop = job.grid.painted_rows(strip)
+    return StripResult(
+        strip=strip,
+        head=head,
+        inner=inner,
+        foot=foot,
+        valid=rows.valid[start - rows.first : stop - rows.first],
+        counts=dict(watch.counts),
+    )
 
 
 def needed_rows(grid: TileGrid, strip: Strip) -> Span:
@@ -149,6 +160,30 @@ def read_rows(job: StripJob, strip: Strip) -> StripRows:
         return read_span(scene, span)
 
 
+def _work(job: StripJob, strip: Strip, rows: StripRows, *, device: torch.device) -> StripWork:
+    """Say which tiles are painted, and from what."""
+    tiles, partial_tiles = list(job.grid.tiles(strip)), frozenset[Tile]()
+    is_whole = bool(rows.valid.all())
+    if not is_whole:
+        tiles = [tile for tile in tiles if _has_valid_pixel(job.grid, tile, rows)]
+        partial_tiles = frozenset(
+            tile for tile in tiles if _has_invalid_pixel(job.grid, tile, rows)
+        )
+    return StripWork(
+        grid=job.grid,
+        strip=strip,
+        blend=job.blend,
+        stretch=job.stretch,
+        values=job.values,
+        batch_size=job.batch_size,
+        pixels=staged(rows.pixels, device),
+        valid=None if is_whole else staged(rows.valid, device),
+        first=rows.first,
+        tiles=tiles,
+        partial=partial_tiles,
+    )
+
+
 def _has_valid_pixel(grid: TileGrid, tile: Tile, rows: StripRows) -> bool:
     """Return whether the part of a tile that lies in the scene has a valid pixel."""
     top, bottom = grid.rows(tile.row)
@@ -157,54 +192,21 @@ def _has_valid_pixel(grid: TileGrid, tile: Tile, rows: StripRows) -> bool:
     return bool(inside.any())
 
 
-def _pictures(
-    job: StripJob, tiles: Sequence[Tile], rows: StripRows, *, watch: Stopwatch
-) -> Iterator[tuple[Tile, Floats]]:
-    """Yield each tile with its picture, (K, size, size) float32, in the order of the tiles."""
-    lane: Lane = find_lane(job.lane)
-    remaining = iter(tiles)
-    while batch := list(islice(remaining, job.batch_size)):
-        with watch.time("prepare"):
-            stack = np.stack([_unit_tile(job, tile, rows) for tile in batch])
-        pictures, seconds = lane.generate(stack)
-        watch.add("seconds_generate", seconds)
-        yield from zip(batch, pictures, strict=True)
+def _has_invalid_pixel(grid: TileGrid, tile: Tile, rows: StripRows) -> bool:
+    """Return whether a tile shows an invalid pixel, reflections past the scene's edges included."""
+    top, bottom = needed_rows(grid, Strip(first=tile.row, last=tile.row + 1))
+    cols = grid.source_cols(tile.col)
+    shown = rows.valid[top - rows.first : bottom - rows.first, cols.min() : cols.max() + 1]
+    return not shown.all()
 
 
-def _unit_tile(job: StripJob, tile: Tile, rows: StripRows) -> Floats:
-    """Cut a tile, continue it past the scene's edges, stretch it and fill what is invalid."""
-    strip = Strip(first=tile.row, last=tile.row + 1)
-    shown_rows = job.grid.source_rows(strip) - rows.first
-    shown_cols = job.grid.source_cols(tile.col)
-    native = rows.pixels.take(shown_rows, axis=1).take(shown_cols, axis=2)  # (C, size, size)
-    valid = rows.valid.take(shown_rows, axis=0).take(shown_cols, axis=1)  # (size, size)
-    if valid.all():
-        return job.stretch.to_unit(native)
-    known = np.where(valid, native, native.dtype.type(0))  # NaN must not pass through the stretch
-    return fill_invalid(job.stretch.to_unit(known), valid)
-
-
-def _result(
-    job: StripJob, strip: Strip, canvas: StripCanvas | None, *, rows: StripRows, watch: Stopwatch
-) -> StripResult:
-    """Split the blended strip into head, inner rows and foot, and round the inner rows."""
-    start, stop = job.grid.painted_rows(strip)
-    valid = rows.valid[start - rows.first : stop - rows.first]
-    # a strip without a valid pixel has one band of zeros; all bands are alike there
-    blended = np.zeros((1, *valid.shape), np.float32) if canvas is None else canvas.finished()
-    head, foot = job.grid.head(strip), len(valid) - job.grid.foot(strip)
+def _count(job: StripJob, strip: Strip, rows: StripRows, *, watch: Stopwatch) -> None:
+    """Count what is clipped, unreadable or invalid in the rows that are a strip's own."""
     own = job.grid.own_rows(strip)
     own_rows = slice(own[0] - rows.first, own[1] - rows.first)
-    clipped = job.stretch.count_clipped(rows.pixels[:, own_rows], rows.valid[own_rows])
+    valid = rows.valid[own_rows]
+    clipped = job.stretch.count_clipped(rows.pixels[:, own_rows], valid)
     watch.add("values_clipped", clipped)
     # a block is counted by the one strip that owns its first row
     watch.add("blocks_unreadable", sum(own[0] <= row < own[1] for row in rows.unreadable))
-    watch.add("pixels_invalid", int(np.count_nonzero(~rows.valid[own_rows])))
-    return StripResult(
-        strip=strip,
-        head=blended[:, :head],
-        inner=job.values.draw(blended[:, head:foot], valid[head:foot]),
-        foot=blended[:, foot:],
-        valid=valid,
-        counts=dict(watch.counts),
-    )
+    watch.add("pixels_invalid", valid.size - int(np.count_nonzero(valid)))

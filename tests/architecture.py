@@ -31,7 +31,7 @@ HOMES = {
     "rio_cogeo": ("geop2p.raster",),
     "rich": ("geop2p.cli",),
 }
-WITHOUT_TORCH = ("grid", "radiometry", "raster", "vector", "fill", "blend", "palette")
+WITHOUT_TORCH = ("grid", "radiometry", "raster", "vector", "blend", "palette")
 VAGUE_NAMES = ("utils", "util", "helpers", "common", "misc")
 MOST_LINES, MOST_FUNCTION_LINES = 450, 50
 

@@ -13,7 +13,7 @@ HEAVY = ("torch", "dask", "distributed", "rasterio")
 NO_SOURCE = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.json")
 PLANTS = {
     "geop2p/planted.py": ("import rasterio", "planted imports rasterio, whose home"),
-    "geop2p/fill.py": ("def f():\n    from torch import nn", "fill imports torch"),
+    "geop2p/radiometry.py": ("def f():\n    from torch import nn", "radiometry imports torch"),
     "geop2p/palette.py": ("import geop2p.networks", "palette imports torch by way of"),
     "geop2p/raster/scene.py": ("from geop2p.raster import aligning", "imports itself"),
     "geop2p/grid.py": ("from geop2p.pipelines.strips import Stopwatch", "which lies above it"),
