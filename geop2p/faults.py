@@ -16,6 +16,7 @@ Step = Literal[
     "write file",
     "write map",
     "write blocks",
+    "write overviews",
     "seal",
     "sync file",
     "rename",

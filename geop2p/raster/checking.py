@@ -17,7 +17,7 @@ from geop2p.errors import VerificationError
 from geop2p.raster.georeference import Georeference
 from geop2p.raster.mapformat import BLOCK, PICTURE_DRIVERS
 from geop2p.raster.opening import READ_FAILURES, SceneSource, gdal_settings
-from geop2p.raster.overviews import check_overviews
+from geop2p.raster.overviews import overview_checksums
 from geop2p.raster.scene import SceneSpec, open_source
 
 MAP_DRIVERS = ("GTiff", "PNG", "JPEG")
@@ -69,7 +69,7 @@ def read_whole(path: Path) -> MapFacts:
             cog_errors=_cog_errors(path) if dataset.driver == "GTiff" else (),
         )
         if dataset.driver not in PICTURE_DRIVERS:
-            check_overviews(path)
+            overview_checksums(path)
     return facts
 
 

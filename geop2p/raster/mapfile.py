@@ -21,12 +21,13 @@ from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
 from geop2p.checksum import PixelChecksum
-from geop2p.errors import OptionError
+from geop2p.errors import OptionError, VerificationError
 from geop2p.faults import around
 from geop2p.raster.georeference import Georeference
 from geop2p.raster.mapformat import BLOCK, PICTURE_DRIVERS, MapFormat, MapSpec
 from geop2p.raster.opening import CACHE_BYTES
-from geop2p.raster.verifying import DamagedMapError, Mask, Pixels, Rows, verify_map
+from geop2p.raster.overviews import build_overviews, check_overviews, overview_factors
+from geop2p.raster.verifying import DamagedMapError, Made, Mask, Pixels, Rows, verify_map
 from geop2p.seal import BLANK as SEAL_BLANK
 from geop2p.seal import TAG as SEAL_TAG
 from geop2p.seal import seal
@@ -82,7 +83,7 @@ def write_map(target: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat)
     ):
         try:
             plain = temporary.with_suffix(".plain.tif")
-            _write_plain(plain, spec, rows, map_format=map_format)
+            made = _made_plain(plain, spec, rows, map_format=map_format)
             with around("write map"), _creation_options_checked(target):
                 rasterio.shutil.copy(
                     str(plain), str(temporary), driver=map_format.driver, **map_format.options
@@ -90,7 +91,7 @@ def write_map(target: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat)
             if map_format.driver not in PICTURE_DRIVERS:
                 with around("seal"):
                     seal(temporary)
-            verify_map(temporary, spec, rows, map_format=map_format)
+            verify_map(temporary, spec, rows, made=made, map_format=map_format)
         finally:
             remove_company(temporary)
 
@@ -107,29 +108,61 @@ def read_tags(path: Path) -> dict[str, str]:
 def writing_bytes(spec: MapSpec) -> int:
     """Return the room on the disk that writing takes: an uncompressed raster, and the map.
 
-    The map, with its overviews, is taken to be no larger than its pixels without compression.
+    Both have overviews, a third of the pixels. The map is taken to be no larger than its pixels
+    without compression.
     """
     rows, cols = (-(-length // BLOCK) * BLOCK for length in (spec.height, spec.width))
     plain = rows * cols * (spec.count * np.dtype(spec.dtype).itemsize + spec.is_masked)
-    return 2 * plain + 2**16
+    return plain + plain * 4 // 3 + 2**16
 
 
-def _write_plain(path: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat) -> None:
-    """Write the map as an uncompressed GeoTIFF, with the checksum of its pixels among the tags."""
+def _made_plain(path: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat) -> Made:
+    """Make an uncompressed GeoTIFF of the map and its overviews; return by what to judge the map.
+
+    Raises
+    ------
+    DamagedMapError
+        When an overview is not what the pixels below it show.
+    """
+    made = _write_plain(path, spec, rows, map_format=map_format)
+    block = map_format.overview_block()
+    if block is None:
+        return Made(rows=made)
+    factors = overview_factors(spec.height, spec.width, block=block)
+    if factors:
+        with around("write overviews"):
+            build_overviews(path, factors, block=block)
+    try:
+        return Made(rows=made, overviews=check_overviews(path, resampling="AVERAGE"))
+    except VerificationError as exc:
+        raise DamagedMapError(str(exc)) from exc
+
+
+def _write_plain(
+    path: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat
+) -> list[tuple[int, str]]:
+    """Write the map as an uncompressed GeoTIFF, with the checksum of its pixels among the tags.
+
+    Returns
+    -------
+    list of (int, str)
+        See `Made`.
+    """
     mask_kind = map_format.mask_kind(spec)
     profile = _profile(spec, has_alpha=mask_kind == "alpha")
-    checksum = PixelChecksum()
+    checksum, made, start = PixelChecksum(), [], 0
     with rasterio.open(path, "w", **profile) as dataset:
         _describe(dataset, spec, has_alpha=mask_kind == "alpha")
-        start = 0
         for pixels, valid in rows():
             window = Window(0, start, spec.width, valid.shape[0])
             with around("write blocks"):
                 _write_rows(dataset, pixels, valid, window=window, mask_kind=mask_kind)
             checksum.add(pixels, valid)
             start += valid.shape[0]
+            made.append((start, checksum.hexdigest()))
         proof = {LOSSY_TAG: "YES"} if map_format.is_lossy else {CHECKSUM_TAG: checksum.hexdigest()}
         dataset.update_tags(**proof, **{FORMAT_TAG: map_format.driver, SEAL_TAG: SEAL_BLANK})
+    return made
 
 
 def _write_rows(
@@ -182,7 +215,10 @@ def _describe(dataset: Any, spec: MapSpec, *, has_alpha: bool) -> None:
 def _settings() -> Iterator[None]:
     with (
         rasterio.Env(
-            GDAL_CACHEMAX=CACHE_BYTES, GDAL_PAM_ENABLED=False, GDAL_TIFF_INTERNAL_MASK=True
+            GDAL_CACHEMAX=CACHE_BYTES,
+            GDAL_NUM_THREADS="ALL_CPUS",
+            GDAL_PAM_ENABLED=False,
+            GDAL_TIFF_INTERNAL_MASK=True,
         ),
         warnings.catch_warnings(),
     ):

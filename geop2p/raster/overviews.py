@@ -1,4 +1,4 @@
-"""The smaller copies in a map, compared with the pixels that they were made of."""
+"""The smaller copies in a map: made from its pixels, compared with them, and told by checksums."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,23 +7,80 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from rasterio.enums import Resampling
 from rasterio.windows import Window
 
+from geop2p.checksum import PixelChecksum
 from geop2p.errors import VerificationError
 
 Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
 STRIPE = 512
-"""Pixels; side of the squares of an overview that are compared at a time."""
+"""Pixels; rows of an overview that are read at a time, side of the squares that are compared."""
 BOUNDED = ("AVERAGE", "NEAREST", "BILINEAR", "MODE", "RMS", "GAUSS")
 """Resamplings that stay between the least and the largest value that they see."""
 SLACK_PIXELS = 8
 """Rows or columns, cut at its edges, by which the mean of an averaged square may differ."""
 
 
-def check_overviews(path: Path) -> None:
+def overview_factors(height: int, width: int, *, block: int) -> list[int]:
+    """Return by how much each overview is smaller: halved until it fits into one block."""
+    factors = []
+    while max(height, width) > block:
+        height, width = height // 2, width // 2
+        factors.append(2 ** (len(factors) + 1))
+    return factors
+
+
+def build_overviews(path: Path, factors: list[int], *, block: int) -> None:
+    """Put overviews into a raster, each the average of valid pixels of the one below.
+
+    Raises
+    ------
+    RasterioError
+        When the disk does not take them.
+    """
+    with (
+        rasterio.Env(GDAL_TIFF_OVR_BLOCKSIZE=block),
+        rasterio.open(path, "r+") as dataset,
+    ):
+        dataset.build_overviews(factors, Resampling.average)
+
+
+def overview_checksums(path: Path) -> list[str]:
+    """Decode every overview; return a checksum of each, of pixels and mask, the largest first.
+
+    Raises
+    ------
+    RasterioError
+        When a block does not decode.
+    """
+    checksums = []
+    for level in range(_levels(path)):
+        checksum = PixelChecksum()
+        with rasterio.open(path, overview_level=level) as small:
+            for stripe in _stripes(small):
+                checksum.add(*_read(small, stripe))
+        checksums.append(checksum.hexdigest())
+    return checksums
+
+
+def check_overviews(path: Path, *, resampling: str | None) -> list[str]:
     """Decode every overview, and compare each square of it with the level below.
+
+    Parameters
+    ----------
+    path : Path
+        The map.
+    resampling : str or None
+        GDAL's name of the way in which they were made, in capitals; None where nobody knows, or
+        where a codec changes values: then they are decoded and no more.
+
+    Returns
+    -------
+    list of str
+        What `overview_checksums` returns.
 
     Raises
     ------
@@ -32,48 +89,86 @@ def check_overviews(path: Path) -> None:
     RasterioError
         When a block does not decode.
     """
-    with rasterio.open(path) as dataset:
-        levels = len(dataset.overviews(1))
-        resampling = dataset.tags(ns="IMAGE_STRUCTURE").get("OVERVIEW_RESAMPLING", "")
-    for level in range(levels):
-        below = {} if level == 0 else {"overview_level": level - 1}
-        above = {"overview_level": level}
-        with rasterio.open(path, **below) as fine, rasterio.open(path, **above) as small:
-            for square in _squares(small):
-                _compare(fine, small, square, resampling=resampling)
-
-
-def _squares(dataset: Any) -> Iterator[Window]:
-    for row in range(0, dataset.height, STRIPE):
-        for col in range(0, dataset.width, STRIPE):
-            height = min(STRIPE, dataset.height - row)
-            yield Window(col, row, min(STRIPE, dataset.width - col), height)
-
-
-def _compare(fine: Any, small: Any, square: Window, *, resampling: str) -> None:
-    pixels, valid = _read(small, square)
     if resampling not in BOUNDED:
-        return
-    shown, known = _read(fine, _below(square, small, fine))
-    where = f"{small.name}: overview of {small.width}x{small.height}, at {square.row_off} rows"
+        return overview_checksums(path)
+    checksums = []
+    for level in range(_levels(path)):
+        checksum = PixelChecksum()
+        below = {} if level == 0 else {"overview_level": level - 1}
+        with (
+            rasterio.open(path, **below) as fine,
+            rasterio.open(path, overview_level=level) as small,
+        ):
+            for stripe in _stripes(small):
+                made = _read(small, stripe)
+                checksum.add(*made)
+                _compare(fine, small, stripe, made=made, resampling=resampling)
+        checksums.append(checksum.hexdigest())
+    return checksums
+
+
+def _levels(path: Path) -> int:
+    with rasterio.open(path) as dataset:
+        return len(dataset.overviews(1))
+
+
+def _stripes(dataset: Any) -> Iterator[Window]:
+    for row in range(0, dataset.height, STRIPE):
+        yield Window(0, row, dataset.width, min(STRIPE, dataset.height - row))
+
+
+def _compare(
+    fine: Any, small: Any, stripe: Window, *, made: tuple[Pixels, Mask], resampling: str
+) -> None:
+    whole = _below(stripe, small, fine)
+    shown, known = _read(fine, whole)
+    where = f"{small.name}: overview of {small.width}x{small.height}, at {stripe.row_off} rows"
+    for col in range(0, small.width, STRIPE):
+        square = Window(col, stripe.row_off, min(STRIPE, small.width - col), stripe.height)
+        part = _below(square, small, fine)
+        cols = slice(part.col_off, part.col_off + part.width)
+        here = slice(col, col + square.width)
+        fault = _fault(
+            (made[0][:, :, here], made[1][:, here]),
+            (shown[:, :, cols], known[:, cols]),
+            is_mean_kept=resampling == "AVERAGE",
+        )
+        if fault is not None:
+            raise VerificationError(f"{where}, {fault} (write the map again)")
+
+
+def _fault(
+    made: tuple[Pixels, Mask], shown: tuple[Pixels, Mask], *, is_mean_kept: bool
+) -> str | None:
+    """Return what is wrong with a square of an overview, given what it was made of."""
+    (pixels, valid), (below, known) = made, shown
     if known.any() and not valid.any():
-        raise VerificationError(f"{where}, is empty (write the map again)")
+        return "is empty"
     if not (known.all() and valid.all()):
-        return
-    low, high = shown.min(axis=(1, 2)).astype(float), shown.max(axis=(1, 2)).astype(float)
+        return None
+    low, high = below.min(axis=(1, 2)).astype(float), below.max(axis=(1, 2)).astype(float)
     is_within = (pixels.min(axis=(1, 2)) >= low - 1) & (pixels.max(axis=(1, 2)) <= high + 1)
     slack = 1 + (high - low) * min(1.0, SLACK_PIXELS / min(valid.shape))
-    is_alike = np.abs(pixels.mean(axis=(1, 2)) - shown.mean(axis=(1, 2))) <= slack
-    if not (is_within.all() and (is_alike.all() or resampling != "AVERAGE")):
-        raise VerificationError(f"{where}, is not what the map shows there (write the map again)")
+    is_alike = np.abs(_means(pixels) - _means(below)) <= slack
+    if is_within.all() and (is_alike.all() or not is_mean_kept):
+        return None
+    return "is not what the map shows there"
 
 
-def _below(square: Window, small: Any, fine: Any) -> Window:
-    """Return the window of the finer level that a square of an overview was made of."""
+def _means(pixels: Pixels) -> npt.NDArray[np.float64]:
+    """Return the mean of each band; whole numbers are added up as such, which is quicker."""
+    if pixels.dtype.kind == "f":
+        return np.asarray(pixels.mean(axis=(1, 2), dtype=np.float64))
+    lines = pixels.sum(axis=2, dtype=np.int64 if pixels.dtype.itemsize > 2 else np.uint32)
+    return np.asarray(lines.sum(axis=1, dtype=np.float64) / pixels[0].size)
+
+
+def _below(window: Window, small: Any, fine: Any) -> Window:
+    """Return the window of the finer level that a window of an overview was made of."""
     down, across = fine.height / small.height, fine.width / small.width
-    top, left = int(square.row_off * down), int(square.col_off * across)
-    bottom = min(fine.height, -int(-(square.row_off + square.height) * down // 1))
-    right = min(fine.width, -int(-(square.col_off + square.width) * across // 1))
+    top, left = int(window.row_off * down), int(window.col_off * across)
+    bottom = min(fine.height, -int(-(window.row_off + window.height) * down // 1))
+    right = min(fine.width, -int(-(window.col_off + window.width) * across // 1))
     return Window(left, top, right - left, bottom - top)
 
 

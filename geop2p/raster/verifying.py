@@ -1,6 +1,7 @@
 """A map read back from its closed file and compared with what it should be."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import numpy.typing as npt
 import rasterio
 from rasterio.windows import Window
 
+from geop2p.checksum import PixelChecksum
 from geop2p.errors import VerificationError
 from geop2p.raster.georeference import Georeference
 from geop2p.raster.mapformat import LOSSY_TOLERANCE, PICTURE_DRIVERS, MapFormat, MapSpec
-from geop2p.raster.overviews import check_overviews
+from geop2p.raster.overviews import check_overviews, overview_checksums
 
 Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -24,8 +26,28 @@ class DamagedMapError(VerificationError):
     """A map whose blocks are not those that were written."""
 
 
-def verify_map(path: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat) -> None:
-    """Read a map back and compare header, pixels and mask with what they should be.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What was handed to the encoder, by which its file is judged.
+
+    Parameters
+    ----------
+    rows : list of (int, str)
+        For the rows as they were handed in: the row after the last, and the `PixelChecksum` of all
+        rows before it.
+    overviews : list of str or None
+        Checksum of each overview, the largest first; None where GDAL makes them while it encodes.
+    """
+
+    rows: Sequence[tuple[int, str]]
+    overviews: Sequence[str] | None = None
+
+
+def verify_map(path: Path, spec: MapSpec, rows: Rows, *, made: Made, map_format: MapFormat) -> None:
+    """Read a map back and compare header, pixels, mask and overviews with what they should be.
+
+    Every block is decoded once. Behind a lossless codec checksums are compared; behind a lossy one
+    ``rows`` are made again.
 
     Raises
     ------
@@ -36,15 +58,44 @@ def verify_map(path: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat) 
     """
     with rasterio.open(path) as dataset:
         _compare_header(path, dataset, spec, map_format=map_format)
-        start = 0
-        for pixels, valid in rows():
-            window = Window(0, start, spec.width, valid.shape[0])
-            _compare_rows(path, dataset, (pixels, valid), window=window, map_format=map_format)
-            start += valid.shape[0]
-    if start != spec.height:
-        raise VerificationError(f"{path}: {start} rows were made for a map of {spec.height}")
-    if map_format.driver not in PICTURE_DRIVERS:
-        check_overviews(path)
+        if map_format.is_lossy:
+            stop = _compare_lossy(path, dataset, rows, map_format=map_format)
+        else:
+            stop = _compare_checksums(path, dataset, made.rows, count=spec.count)
+    if stop != spec.height:
+        raise VerificationError(f"{path}: {stop} rows were made for a map of {spec.height}")
+    if map_format.driver in PICTURE_DRIVERS:
+        return
+    if made.overviews is None:
+        check_overviews(path, resampling=map_format.overview_resampling)
+    elif overview_checksums(path) != made.overviews:
+        raise DamagedMapError(f"{path}: its overviews do not read back as written")
+
+
+def _compare_checksums(
+    path: Path, dataset: Any, expected: Sequence[tuple[int, str]], *, count: int
+) -> int:
+    """Compare rows with checksums; return the row after the last."""
+    bands = list(range(1, count + 1))
+    checksum = PixelChecksum()
+    start = 0
+    for stop, digest in expected:
+        window = Window(0, start, dataset.width, stop - start)
+        pixels = dataset.read(bands, window=window)
+        checksum.add(pixels, dataset.dataset_mask(window=window) != 0)
+        if checksum.hexdigest() != digest:
+            raise DamagedMapError(f"{path}: rows {start} to {stop - 1} do not read back as written")
+        start = stop
+    return start
+
+
+def _compare_lossy(path: Path, dataset: Any, rows: Rows, *, map_format: MapFormat) -> int:
+    start = 0
+    for pixels, valid in rows():
+        window = Window(0, start, valid.shape[1], valid.shape[0])
+        _compare_rows(path, dataset, (pixels, valid), window=window, map_format=map_format)
+        start += valid.shape[0]
+    return start
 
 
 def _compare_header(
@@ -95,14 +146,11 @@ def _compare_rows(
     found_valid = dataset.dataset_mask(window=window) != 0
     if map_format.driver != "JPEG" and not np.array_equal(found_valid, valid):
         raise DamagedMapError(f"{where} read back with another mask")
-    if map_format.is_lossy:
-        difference = np.where(valid, found.astype(np.float64) - pixels, 0)
-        if float(np.sqrt(np.mean(difference**2))) > _lossy_tolerance(pixels.dtype):
-            raise VerificationError(
-                f"{where} changed more than {LOSSY_TOLERANCE} grey levels (lossy codec)"
-            )
-    elif not np.array_equal(found, pixels, equal_nan=pixels.dtype.kind == "f"):
-        raise DamagedMapError(f"{where} do not read back as written")
+    difference = np.where(valid, found.astype(np.float64) - pixels, 0)
+    if float(np.sqrt(np.mean(difference**2))) > _lossy_tolerance(pixels.dtype):
+        raise VerificationError(
+            f"{where} changed more than {LOSSY_TOLERANCE} grey levels (lossy codec)"
+        )
 
 
 def _lossy_tolerance(dtype: np.dtype[Any]) -> float:
