@@ -10,7 +10,6 @@ largest difference, PSNR.
 
 import argparse
 import logging
-import math
 import os
 import statistics
 import tempfile
@@ -23,11 +22,11 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded
 
+import differences
 import torch
 from measuring import geop2p_command, measured
 from record import record
 from scenes import make_scene
-from torch import Tensor
 from weights import BUNDLED, CONFIGS, flop_of, model_file, sample_tiles
 
 from geop2p.engines.choice import Engine
@@ -82,7 +81,7 @@ def measure(model: str, folder: Path, *, rounds: int) -> Figures:
             "gflop_s": rate,
             "share_of_sgemm": rate / peaks["sgemm"],
             "times_torch": min(seconds["torch"]) / min(seconds[name]),
-            "difference": _difference(generator(tiles), expected),
+            "difference": differences.of_units(generator(tiles), expected),
         }
     found = {"gflop_a_tile": flop / 1e9, "peaks_gflop_s": peaks, "engines": engines}
     return found | {"failed": failed}
@@ -174,18 +173,6 @@ def _alternating(
             if number:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
-
-
-def _difference(found: Tensor, expected: Tensor) -> dict[str, float]:
-    one, other = (((x + 1) * 127.5).round().clamp(0, 255) for x in (found, expected))
-    apart = (one - other).abs()
-    error = float(((found - expected) * 127.5).square().mean())
-    return {
-        "largest_grey_levels": int(apart.max()),
-        "share_of_values": float((apart > 0).float().mean()),
-        "share_above_one": float((apart > 1).float().mean()),
-        "psnr_db": 10 * math.log10(255**2 / max(error, 1e-9)),
-    }
 
 
 def _options() -> argparse.Namespace:

@@ -92,4 +92,6 @@ def _relative(words: list[str]) -> list[str]:
 
 
 def _output(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    here = Path(__file__).parent
+    ended = subprocess.run(command, check=True, capture_output=True, text=True, cwd=here)
+    return ended.stdout.strip()

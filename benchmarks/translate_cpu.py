@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import differences
 from measuring import CommandFailed, geop2p_command, measured
 from record import record
 from scenes import Pixels, make_scene, read_picture
@@ -88,8 +88,8 @@ class Comparison:
                     print(f"{self._name} {name} failed: {exc}", file=sys.stderr)
         variants = {name: _summary(found) for name, found in runs.items() if found}
         _add_ratios(variants)
-        for name, differences in self._differences().items():
-            variants[name]["difference"] = differences
+        for name, difference in self._differences().items():
+            variants[name]["difference"] = difference
         flop = flop_of(build_generator(CONFIGS[self._name]))
         return {"gflop_a_tile": flop / 1e9, "rounds": rounds, "variants": variants} | {
             "failed": failed
@@ -134,7 +134,7 @@ class Comparison:
             return {}
         expected = _inside(self._maps[reference])
         return {
-            name: _difference(_inside(pixels), expected)
+            name: differences.of_maps(_inside(pixels), expected)
             for name, pixels in self._maps.items()
             if name != reference
         }
@@ -192,19 +192,6 @@ def _add_ratios(variants: dict[str, dict[str, Any]]) -> None:
 
 def _inside(pixels: Pixels) -> Pixels:
     return pixels[:, BORDER:-BORDER, BORDER:-BORDER]
-
-
-def _difference(found: Pixels, expected: Pixels) -> dict[str, float]:
-    apart = np.abs(found.astype(np.int16) - expected)
-    return {
-        "mean_grey_levels": float(apart.mean()),
-        "largest_grey_levels": int(apart.max()),
-        "share_of_values": float(np.mean(apart > 0)),
-        "share_above_one": float(np.mean(apart > 1)),
-        "psnr_db": float(
-            10 * np.log10(255**2 / max(np.mean(np.square(apart, dtype=np.float32)), 1e-9))
-        ),
-    }
 
 
 def _options() -> argparse.Namespace:

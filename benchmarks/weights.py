@@ -27,10 +27,11 @@ def model_file(name: str, folder: Path) -> str:
     """Return a model's name or file: the bundled one, or one made in ``folder``."""
     if name == BUNDLED:
         return name
-    config = CONFIGS[name]
-    network = random_network(config)
     path = folder / f"{name}.safetensors"
-    save_model(path, network, ModelCard(name=name, generator=config, description="Random weights."))
+    if not path.exists():
+        config = CONFIGS[name]
+        card = ModelCard(name=name, generator=config, description="Random weights.")
+        save_model(path, random_network(config), card)
     return str(path)
 
 
