@@ -1,0 +1,246 @@
+"""The packed engine: the same network with its weights laid out once for oneDNN.
+
+torch hands oneDNN a weight in the order of the file, and oneDNN reorders it at every call, 33 MB
+for each deep layer of a wide U-Net. Here batch norms are folded, weights are reordered once,
+activations are fused into the convolutions or done in place, and the last transposed convolution,
+to a few bands, is computed as an ordinary one.
+
+The operators are those that torch's own compiler emits for a frozen network; they are not part of
+torch's public interface, so whoever uses them compares the picture with the reference first.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from geop2p.engines.folding import folded
+from geop2p.engines.layers import Layer, ResNetLayers, UNetLayers, layers_of
+
+FEW_BANDS = 8
+"""Up to this many bands, a transposed convolution is computed as an ordinary one: oneDNN's
+transposed kernels work on 8 output channels at a time, and the ordinary one has four times as
+many."""
+
+Function = Callable[[Tensor], Tensor]
+
+
+def packed(network: nn.Module, shape: tuple[int, ...]) -> Function:
+    """Return ``network`` packed for groups of (n, C, S, S); other groups are merely slower.
+
+    Raises
+    ------
+    ValueError
+        When it is no generator of geop2p's.
+    AttributeError, RuntimeError
+        When this torch lacks the operators, or they do not take such a network.
+    """
+    layers = layers_of(folded(network))
+    sample = torch.zeros(shape).contiguous(memory_format=torch.channels_last)
+    if isinstance(layers, UNetLayers):
+        return PackedUNet(layers, sample)
+    return PackedResNet(layers, sample)
+
+
+class PackedUNet:
+    """A U-Net's layers, packed for groups like ``sample``."""
+
+    def __init__(self, layers: UNetLayers, sample: Tensor) -> None:
+        self._down, self._up = [], []
+        skips = [sample]
+        for layer in layers.down:
+            self._down.append(PackedLayer(layer, skips[-1]))
+            skips.append(self._down[-1](skips[-1]))
+        x = skips.pop()
+        for number, layer in enumerate(layers.up):
+            x = _joined(skips.pop(), x) if number else x
+            self._up.append(PackedLayer(layer, x))
+            x = self._up[-1](x)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Translate (n, C, S, S) to (n, K, S, S), both float32."""
+        skips = []
+        for down in self._down:
+            x = down(x)
+            skips.append(x)
+        x = skips.pop()
+        for number, up in enumerate(self._up):
+            x = up(_joined(skips.pop(), x) if number else x)
+        return x
+
+
+class PackedResNet:
+    """A residual generator's layers, packed for groups like ``sample``."""
+
+    def __init__(self, layers: ResNetLayers, sample: Tensor) -> None:
+        self._before, x = _packed_chain(layers.before, sample)
+        self._blocks = []
+        for block in layers.blocks:
+            chain, x = _packed_chain(block, x)
+            self._blocks.append(chain)
+        self._after, _ = _packed_chain(layers.after, x)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Translate (n, C, S, S) to (n, K, S, S), both float32."""
+        x = _run(self._before, x)
+        for block in self._blocks:
+            x = _run(block, x).add_(x)
+        return _run(self._after, x)
+
+
+class PackedLayer:
+    """One layer, packed for pictures like ``sample``; its result is channels last."""
+
+    def __init__(self, layer: Layer, sample: Tensor) -> None:
+        self._reflected = (layer.reflected,) * 4 if layer.reflected else None
+        self._norm = layer.norm
+        self._activation = None if layer.norm is None else _in_place(layer.activation)
+        fused = None if layer.norm is not None else layer.activation
+        self._conv = _packed_conv(layer.conv, fused, self._margined(sample))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the picture after convolution, norm and activation."""
+        x = self._conv(self._margined(x))
+        if self._norm is not None:
+            x = self._norm(x)
+        return x if self._activation is None else self._activation(x)
+
+    def _margined(self, x: Tensor) -> Tensor:
+        return x if self._reflected is None else F.pad(x, self._reflected, mode="reflect")
+
+
+def _packed_chain(layers: tuple[Layer, ...], sample: Tensor) -> tuple[list[PackedLayer], Tensor]:
+    chain = []
+    for layer in layers:
+        chain.append(PackedLayer(layer, sample))
+        sample = chain[-1](sample)
+    return chain, sample
+
+
+def _run(chain: list[PackedLayer], x: Tensor) -> Tensor:
+    for layer in chain:
+        x = layer(x)
+    return x
+
+
+def _joined(skip: Tensor, x: Tensor) -> Tensor:
+    """Return both pictures' channels, those of ``skip`` rectified, in one write of each."""
+    n, wide, height, width = skip.shape
+    both = torch.empty(
+        (n, wide + x.shape[1], height, width), memory_format=torch.channels_last, dtype=x.dtype
+    )
+    torch.clamp_min(skip, 0, out=both[:, :wide])
+    both[:, wide:] = x
+    return both
+
+
+def _in_place(activation: nn.Module | None) -> Function | None:
+    if isinstance(activation, nn.LeakyReLU):
+        slope = activation.negative_slope
+        return lambda x: F.leaky_relu_(x, slope)
+    if activation is None:
+        return None
+    return torch.tanh_ if isinstance(activation, nn.Tanh) else torch.relu_
+
+
+def _attribute(activation: nn.Module | None) -> tuple[str, list[float]]:
+    """Return oneDNN's name of an activation that follows a convolution, and its parameters."""
+    if isinstance(activation, nn.LeakyReLU):
+        return "leaky_relu", [activation.negative_slope]
+    if activation is None:
+        return "none", []
+    return ("tanh" if isinstance(activation, nn.Tanh) else "relu"), []
+
+
+def _packed_conv(
+    conv: nn.Conv2d | nn.ConvTranspose2d, activation: nn.Module | None, sample: Tensor
+) -> Function:
+    """Return a convolution and the activation after it, packed for pictures like ``sample``."""
+    if isinstance(conv, nn.Conv2d):
+        return _ordinary(conv, activation, sample)
+    if conv.out_channels <= FEW_BANDS and _is_doubling(conv):
+        return _woven(conv, activation, sample)
+    return _transposed(conv, activation, sample)
+
+
+def _ordinary(conv: nn.Conv2d, activation: nn.Module | None, sample: Tensor) -> Function:
+    place = (_pair(conv.padding), _pair(conv.stride), _pair(conv.dilation), conv.groups)
+    weight = torch._C._nn.mkldnn_reorder_conv2d_weight(
+        conv.weight.detach().contiguous().to_mkldnn(), *place, list(sample.shape)
+    )
+    bias = _bias(conv)
+    name, parameters = _attribute(activation)
+    run = torch.ops.mkldnn._convolution_pointwise
+    return lambda x: run(x, weight, bias, *place, name, parameters, None)
+
+
+def _transposed(conv: nn.ConvTranspose2d, activation: nn.Module | None, sample: Tensor) -> Function:
+    padding, stride, dilation = _pair(conv.padding), _pair(conv.stride), _pair(conv.dilation)
+    place = (padding, _pair(conv.output_padding), stride, dilation, conv.groups)
+    weight = torch.ops.mkldnn._reorder_convolution_transpose_weight(
+        conv.weight.detach().contiguous(), *place, list(sample.shape)
+    )
+    bias = _bias(conv)
+    name, parameters = _attribute(activation)
+    run = torch.ops.mkldnn._convolution_transpose_pointwise
+    return lambda x: run(x, weight, bias, *place, name, parameters, None)
+
+
+def _woven(conv: nn.ConvTranspose2d, activation: nn.Module | None, sample: Tensor) -> Function:
+    """Return a doubling convolution as an ordinary one whose four phases are interleaved."""
+    ordinary = nn.Conv2d(conv.in_channels, 4 * conv.out_channels, 2, padding=1)
+    ordinary.weight = nn.Parameter(phases(conv.weight.detach()))
+    ordinary.bias = nn.Parameter(_bias(conv).repeat(4))
+    run = _ordinary(ordinary, activation, sample)
+    return lambda x: woven(run(x), conv.out_channels)
+
+
+def phases(weight: Tensor) -> Tensor:
+    """Return the ordinary kernels of a 4x4 transposed convolution of stride 2, padding 1.
+
+    Parameters
+    ----------
+    weight : (C, K, 4, 4)
+        The transposed convolution's.
+
+    Returns
+    -------
+    (4 * K, C, 2, 2)
+        For each row phase, column phase and band, in that order. Row ``2 * i + a`` of the doubled
+        picture sees rows ``i + a - 1`` and ``i + a`` by the kernel's rows ``3 - a`` and ``1 - a``,
+        which is row ``i + a`` of a 2x2 convolution with padding 1; columns likewise.
+    """
+    rows = [[3, 1], [2, 0]]
+    kernels = [weight[:, :, rows[a]][:, :, :, rows[b]] for a in (0, 1) for b in (0, 1)]
+    return torch.cat([kernel.transpose(0, 1) for kernel in kernels]).contiguous()
+
+
+def woven(phased: Tensor, bands: int) -> Tensor:
+    """Interleave (n, 4 * K, S + 1, S + 1) phases to the (n, K, 2 * S, 2 * S) picture."""
+    n, _, height, width = phased.shape
+    height, width = height - 1, width - 1
+    picture = phased.new_empty((n, bands, height, 2, width, 2))
+    for a in (0, 1):
+        for b in (0, 1):
+            first = (2 * a + b) * bands
+            picture[:, :, :, a, :, b] = phased[
+                :, first : first + bands, a : a + height, b : b + width
+            ]
+    return picture.view(n, bands, 2 * height, 2 * width)
+
+
+def _is_doubling(conv: nn.ConvTranspose2d) -> bool:
+    """Return whether it is the 4x4 transposed convolution of stride 2 that doubles a picture."""
+    geometry = (conv.kernel_size, conv.stride, conv.padding, conv.output_padding, conv.dilation)
+    return geometry == ((4, 4), (2, 2), (1, 1), (0, 0), (1, 1)) and conv.groups == 1
+
+
+def _bias(conv: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
+    return torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
+
+
+def _pair(value: object) -> list[int]:
+    if not isinstance(value, tuple):
+        raise ValueError(f"a convolution with {value!r} in place of a pair of numbers")
+    return list(value)
