@@ -46,22 +46,26 @@ class Inception:
         The TorchScript file.
     device : str
         Where it runs.
+    features : int
+        How many it must return.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, device: str = "cpu") -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, device: str = "cpu", features: int = FEATURES
+    ) -> None:
         kind = special_kind(Path(path))
         if kind is not None:
             raise ModelError(f"{path}: is {kind} (expected a TorchScript Inception network)")
-        self._device = device
+        self._device, self.features = device, features
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript as a whole
                 self._network = torch.jit.load(str(path), map_location=device).eval()
-            features, probabilities = self(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
+            found, probabilities = self(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
         except LOAD_ERRORS as exc:
             raise _unfit(path, str(exc).strip().splitlines()[-1:]) from exc
-        if features.shape != (2, FEATURES) or probabilities.ndim != 2:
-            raise _unfit(path, [f"it returns {tuple(features.shape)}"])
+        if found.shape != (2, features) or probabilities.ndim != 2:
+            raise _unfit(path, [f"it returns {tuple(found.shape)} for 2 pictures"])
 
     @torch.inference_mode()
     def __call__(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,7 +84,6 @@ class InceptionScores:
     def __init__(self, network: Inception, *, seed: int = 0) -> None:
         self._network = network
         self._seed = seed
-        self._fid: Metric = FrechetInceptionDistance(_Features())
         self._made: list[Tensor] = []
         self._real: list[Tensor] = []
         self._logits: list[Tensor] = []
@@ -91,8 +94,6 @@ class InceptionScores:
         self._made.append(features)
         self._logits.append(probabilities.clamp(min=1e-12).log())
         self._real.append(self._network(real)[0])
-        self._fid.update(self._made[-1], real=False)
-        self._fid.update(self._real[-1], real=True)
 
     def scores(self) -> dict[str, Any]:
         """Return ``fid``, ``kid``, ``inception_score`` and how many ``pictures``.
@@ -102,17 +103,22 @@ class InceptionScores:
         count = sum(len(features) for features in self._made)
         if count < LEAST_PICTURES:
             return {"pictures": count, "fid": None, "kid": None, "inception_score": None}
+        made, real, shown = torch.cat(self._made), torch.cat(self._real), self._network.features
+        size = min(KID_SUBSET_SIZE, count)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
-            size = min(KID_SUBSET_SIZE, count)
-            kid = _quietly(KernelInceptionDistance, _Features(), subset_size=size,
-                           subsets=KID_SUBSETS if size < count else 1)  # fmt: skip
-            kid.update(torch.cat(self._made), real=False)
-            kid.update(torch.cat(self._real), real=True)
-            score = _quietly(InceptionScore, _Features(), splits=SPLITS)
+            fid: Metric = FrechetInceptionDistance(_Features(shown))
+            subsets = KID_SUBSETS if size < count else 1
+            kid = _quietly(
+                KernelInceptionDistance, _Features(shown), subset_size=size, subsets=subsets
+            )
+            for distance in (fid, kid):
+                distance.update(made, real=False)
+                distance.update(real, real=True)
+            score = _quietly(InceptionScore, _Features(shown), splits=SPLITS)
             score.update(torch.cat(self._logits))
             found = {
-                "fid": float(self._fid.compute()),
+                "fid": float(fid.compute()),
                 "kid": float(kid.compute()[0]),
                 "inception_score": float(score.compute()[0]),
             }
@@ -124,7 +130,9 @@ class InceptionScores:
 class _Features(nn.Module):
     """Stands for the network in metrics that are given its features."""
 
-    num_features = FEATURES
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.num_features = count
 
     def forward(self, features: Tensor) -> Tensor:
         """Return what came in."""

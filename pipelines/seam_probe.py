@@ -151,12 +151,12 @@ def _unit_tile(
     seen = valid.take(rows, axis=0).take(cols, axis=1)  # (size, size)
     if seen.all():
         return job.stretch.to_unit(native)
-    known = np.where(seen, native, native.dtype.type(0))
+    unit = job.stretch.to_unit(np.where(seen, native, native.dtype.type(0)))
     if not seen.any():
-        return job.stretch.to_unit(known)
-    unit = torch.from_numpy(job.stretch.to_unit(known)).unsqueeze(0)
-    filled = fill_invalid(unit, torch.from_numpy(seen).expand(1, 1, *seen.shape))
-    return np.asarray(filled[0].numpy())
+        return unit
+    mask = torch.from_numpy(seen)[None, None]
+    filled: npt.NDArray[np.float32] = fill_invalid(torch.from_numpy(unit)[None], mask)[0].numpy()
+    return filled
 
 
 def shift_difference(
