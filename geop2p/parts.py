@@ -4,18 +4,19 @@ A folder ``.NAME.KEY.parts`` beside the target holds them. KEY is made from a fi
 everything that changes pixels, so parts of another scene, model or option are never met; the
 fingerprint itself is in ``state.json``. A part file holds one strip: inner rows in the map's type,
 head and foot as float32 sums that a neighbour completes, and the mask. Its first line is the
-SHA-256 of KEY and of the rest, a plain ``.npz``, and is checked whenever the part is read.
+SHA-256 of KEY and of the rest, and is checked whenever the part is read. The second line is JSON:
+strip, counts, type and shape of each array; the bytes of the arrays follow, in that order.
 """
 
 import hashlib
 import json
 import logging
+import math
 import re
 import shutil
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ Mask = npt.NDArray[np.bool_]
 STATE = "state.json"
 OVERHEAD_BYTES = 2**13
 """Of a part file, beside its arrays."""
-DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+ARRAYS = ("head", "inner", "foot", "valid")
+DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError)
 
 logger = logging.getLogger(__name__)
 
@@ -110,21 +112,22 @@ class PartStore:
         OutputError
             When it cannot be written.
         """
-        content = _packed(result).getbuffer()
+        pieces = _packed(result)
         with (
-            replacing(self._path(result.strip), needed=len(content)) as temporary,
+            replacing(self._path(result.strip), needed=sum(map(len, pieces))) as temporary,
             around("write part"),
-            temporary.open("wb") as file,
+            temporary.open("wb", buffering=0) as file,
         ):
-            file.write(self._digest(content) + b"\n")
-            file.write(content)
+            file.write(self._digest(*pieces) + b"\n")
+            for piece in pieces:
+                _write_whole(file, piece)
 
     def load(self, strip: Strip) -> StripResult | None:
         """Return a strip that was kept; None when it is missing or, with a warning, damaged."""
         path = self._path(strip)
         try:
             with path.open("rb") as file:
-                digest, content = file.readline(100).rstrip(b"\n"), file.read()
+                digest, content = file.readline(100).rstrip(b"\n"), memoryview(file.read())
             if digest != self._digest(content):
                 raise ValueError("its checksum does not match")
             return _unpacked(strip, content)
@@ -133,12 +136,6 @@ class PartStore:
         except DAMAGE as exc:
             logger.warning("%s: damaged (%s), the strip is made again", path, exc)
             return None
-
-    def missing(self, strips: list[Strip]) -> Iterator[Strip]:
-        """Yield the strips that are not here, or not whole."""
-        for strip in strips:
-            if self.load(strip) is None:
-                yield strip
 
     def is_empty(self) -> bool:
         """Return whether no strip is here."""
@@ -164,9 +161,10 @@ class PartStore:
             return not any(self.folder.iterdir())
         return state.read_bytes() == self._fingerprint.encode()
 
-    def _digest(self, content: bytes | memoryview) -> bytes:
+    def _digest(self, *pieces: bytes | memoryview) -> bytes:
         digest = hashlib.sha256(self._key.encode())
-        digest.update(content)
+        for piece in pieces:
+            digest.update(piece)
         return digest.hexdigest().encode()
 
     def _path(self, strip: Strip) -> Path:
@@ -223,33 +221,51 @@ def part_bytes(*, bands: int, rows: int, shared_rows: int, width: int, itemsize:
     return bands * width * (rows * itemsize + shared_rows * 4) + mask + OVERHEAD_BYTES
 
 
-def _packed(result: StripResult) -> BytesIO:
-    file = BytesIO()
-    np.savez(
-        file,
-        strip=np.array([result.strip.first, result.strip.last]),
-        head=result.head,
-        inner=result.inner,
-        foot=result.foot,
-        valid=np.packbits(result.valid),
-        counts=np.frombuffer(json.dumps(dict(result.counts)).encode(), np.uint8),
-    )
-    return file
+def _packed(result: StripResult) -> list[bytes | memoryview]:
+    """Return what a part file holds after its first line; arrays are not copied."""
+    is_whole = bool(result.valid.all())
+    arrays = {
+        "head": result.head,
+        "inner": result.inner,
+        "foot": result.foot,
+        "valid": np.packbits(np.ones(0, bool) if is_whole else result.valid),
+    }
+    header = {
+        "strip": [result.strip.first, result.strip.last],
+        "counts": dict(result.counts),
+        "is_whole": is_whole,
+        "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
+    }
+    contents = [
+        np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for array in arrays.values()
+    ]
+    return [json.dumps(header).encode() + b"\n", *contents]
 
 
-def _unpacked(strip: Strip, content: bytes) -> StripResult:
-    with np.load(BytesIO(content), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    if tuple(arrays["strip"]) != (strip.first, strip.last):
+def _write_whole(file: FileIO, piece: bytes | memoryview) -> None:
+    """Write all of a piece: the system may take less at a time."""
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _unpacked(strip: Strip, content: memoryview) -> StripResult:
+    end = bytes(content[: 2**20]).index(b"\n") + 1
+    header = json.loads(bytes(content[:end]))
+    if tuple(header["strip"]) != (strip.first, strip.last):
         raise ValueError("it holds another strip")
+    arrays = {}
+    for name in ARRAYS:
+        dtype, shape = header["arrays"][name]
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        arrays[name] = np.frombuffer(content[end : end + size], dtype).reshape(shape)
+        end += size
     head, inner, foot = arrays["head"], arrays["inner"], arrays["foot"]
-    height, width = head.shape[1] + inner.shape[1] + foot.shape[1], inner.shape[2]
-    valid = np.unpackbits(arrays["valid"], count=height * width)
+    shape = head.shape[1] + inner.shape[1] + foot.shape[1], inner.shape[2]
+    if header["is_whole"]:
+        valid = np.ones(shape, bool)
+    else:
+        valid = np.unpackbits(arrays["valid"], count=math.prod(shape)).reshape(shape).view(bool)
     return StripResult(
-        strip=strip,
-        head=head,
-        inner=inner,
-        foot=foot,
-        valid=valid.reshape(height, width).astype(bool),
-        counts=json.loads(arrays["counts"].tobytes()),
+        strip=strip, head=head, inner=inner, foot=foot, valid=valid, counts=header["counts"]
     )

@@ -19,7 +19,7 @@ from typing import Unpack
 from geop2p.errors import ModelError, OptionError, OutputError, SceneError
 from geop2p.grid import Strip
 from geop2p.locking import held
-from geop2p.parts import PartStore, remove_parts, remove_temporary
+from geop2p.parts import PartStore, StripResult, remove_parts, remove_temporary
 from geop2p.pipelines.assembly import map_rows
 from geop2p.pipelines.channels import choose_source
 from geop2p.pipelines.cluster import end_if_started_by_spawn, hired
@@ -145,9 +145,9 @@ def translate(
         check_memory(plan)
         try:
             store.open()
-            counts = _translate_strips(plan, store)
+            tally = _translate_strips(plan, store)
             check_unchanged(plan)
-            return _finish(plan, store, counts=counts, start=start)
+            return _finish(plan, store, tally=tally, start=start)
         except BaseException as exc:
             if not _can_go_on(plan, exc) or store.is_empty():
                 store.remove()
@@ -180,35 +180,64 @@ def _plan(request: Request) -> Plan:
     return plan
 
 
-def _translate_strips(plan: Plan, store: PartStore) -> dict[str, float]:
-    """Do the strips that are missing, keep each as it comes; return the counts of this run."""
-    missing = list(store.missing(plan.strips))
-    watch = Stopwatch()
+class _Tally:
+    """What is known of the strips that are kept: their counts, added up, and the map's bands.
+
+    Attributes
+    ----------
+    sums : dict
+        Counts of all strips, whoever made them.
+    run : Stopwatch
+        Counts of this run beside its strips.
+    bands : int
+        Of the map.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.sums: defaultdict[str, float] = defaultdict(float)
+        self.run = Stopwatch()
+        self.bands = 1 if plan.card is None else plan.card.generator.out_bands
+
+    def add(self, part: StripResult) -> None:
+        """Add a strip."""
+        self.bands = max(self.bands, len(part.inner))
+        for name, amount in part.counts.items():
+            self.sums[name] += amount
+
+
+def _translate_strips(plan: Plan, store: PartStore) -> _Tally:
+    """Do the strips that are missing and keep each as it comes; return what all came to."""
+    tally, missing = _Tally(plan), []
+    for strip in plan.strips:
+        part = store.load(strip)
+        if part is None:
+            missing.append(strip)
+        else:
+            tally.add(part)
+    watch, request = tally.run, plan.request
     watch.add("strips_resumed", len(plan.strips) - len(missing))
     total = plan.job.grid.tile_rows * plan.job.grid.tile_cols
     done = total - sum(_tiles_of(plan, strip) for strip in missing)
     if not missing:
-        return watch.counts
-    request = plan.request
+        return tally
     reads_scene = not plan.spec.is_sequential
     with hired(request, job=plan.job, lane=plan.lane, reads_scene=reads_scene) as crew:
         for result in strip_results(plan, missing, crew, watch=watch):
             with watch.time("keep"):
                 store.save(result)
+            tally.add(result)
             done += _tiles_of(plan, result.strip)
             request.on_progress(Progress(stage="translate", done=done, total=total, unit="tiles"))
-    return watch.counts
+    return tally
 
 
 def _tiles_of(plan: Plan, strip: Strip) -> int:
     return (strip.last - strip.first) * plan.job.grid.tile_cols
 
 
-def _finish(
-    plan: Plan, store: PartStore, *, counts: dict[str, float], start: float
-) -> TranslateReport:
+def _finish(plan: Plan, store: PartStore, *, tally: _Tally, start: float) -> TranslateReport:
     """Write the map from its parts, remove them, and report."""
-    sums, bands = _summed(plan, store)
+    sums, bands, counts = tally.sums, tally.bands, tally.run.counts
     sums["seconds_read"] += counts["seconds_read"]  # rows that were read here, for all strips
     before = time.perf_counter()
     write_map(
@@ -276,17 +305,3 @@ def _report(
         peak_memory_mib=peak,
         peak_memory_mib_workers=counts["peak_memory_mib_workers"] or peak,
     )
-
-
-def _summed(plan: Plan, store: PartStore) -> tuple[dict[str, float], int]:
-    """Return the counts of all parts, added up, and the map's number of bands."""
-    sums: defaultdict[str, float] = defaultdict(float)
-    bands = 1 if plan.card is None else plan.card.generator.out_bands
-    for strip in plan.strips:
-        part = store.load(strip)
-        if part is None:
-            raise OutputError(f"{store.folder}: a part is gone or damaged (run the command again)")
-        bands = max(bands, len(part.inner))
-        for name, amount in part.counts.items():
-            sums[name] += amount
-    return sums, bands
