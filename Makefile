@@ -57,9 +57,15 @@ types: $(STAMP)
 	ln -s $(CURDIR)/cli $(CURDIR)/pipelines build/types/geop2p/
 	cd build/types && $(CURDIR)/$(BIN)/python -m mypy --config-file $(CURDIR)/pyproject.toml --strict -p geop2p
 
+# SCENE=FILE measures on that scene; without one it is the sample, mirrored. Some 15 minutes
 bench: $(STAMP)
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/translate.py
+	$(BIN)/python -m pip show --quiet monai || \
+	    $(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
+	$(BIN)/python -W ignore benchmarks/engines.py
+	-$(BIN)/python -W ignore benchmarks/translate_cpu.py $(SCENE)
+	-$(BIN)/python -W ignore benchmarks/memory.py
+	$(BIN)/python benchmarks/pictures.py
+	$(BIN)/python benchmarks/summary.py
 
 docs: $(STAMP)
 	$(BIN)/python docs/make_docs.py

@@ -32,9 +32,9 @@ def record(
     return path
 
 
-def recorded(name: str) -> dict[str, Any] | None:
-    """Return what ``results/NAME.json`` holds, or None where it was not measured."""
-    path = RESULTS / f"{name}.json"
+def recorded(name: str, *, folder: Path = RESULTS) -> dict[str, Any] | None:
+    """Return what ``FOLDER/NAME.json`` holds, or None where it was not measured."""
+    path = folder / f"{name}.json"
     if not path.exists():
         return None
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
