@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "Train a generator from pairs of scene and map.",
     "prepare": "Cut training pairs from scenes and the maps, labels or vectors of the same ground.",
     "evaluate": "Score a model's maps against the truth.",
+    "quantize": "Prepare a model for 8-bit integers.",
     "check": "Verify that a map is whole and lies on its scene.",
     "clean": "List and remove what interrupted runs left.",
     "info": "Explain a raster or a model.",

@@ -1,7 +1,7 @@
 """``geop2p prepare``: cut training pairs from scenes and the maps of the same ground."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -14,7 +14,9 @@ LISTS = ("--target", "--val")
 
 
 class PathListCommand(click.Command):
-    """A command whose `LISTS` take several paths: ``--target a b`` is ``--target a --target b``."""
+    """A command whose `lists` take several paths: ``--target a b`` is ``--target a --target b``."""
+
+    lists: ClassVar[tuple[str, ...]] = LISTS
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Repeat such an option before each of its paths, then parse as usual."""
@@ -22,7 +24,7 @@ class PathListCommand(click.Command):
         current = ""
         for arg in args:
             if arg.startswith("-"):
-                current = arg if arg in LISTS else ""
+                current = arg if arg in self.lists else ""
             elif current and spread[-1] != current:
                 spread.append(current)
             spread.append(arg)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from geop2p.pipelines.evaluate import evaluate
     from geop2p.pipelines.evaluation_report import EvaluateReport
     from geop2p.pipelines.prepare import PrepareReport, prepare
+    from geop2p.pipelines.quantize import QuantizeReport, quantize
     from geop2p.pipelines.train import TrainReport, train
     from geop2p.pipelines.translate import TranslateReport, translate
 
@@ -49,6 +50,7 @@ _HOMES = {
     "OutputError": "geop2p.errors",
     "PairsError": "geop2p.errors",
     "PrepareReport": "geop2p.pipelines.prepare",
+    "QuantizeReport": "geop2p.pipelines.quantize",
     "SceneError": "geop2p.errors",
     "TrainReport": "geop2p.pipelines.train",
     "TrainingError": "geop2p.errors",
@@ -56,6 +58,7 @@ _HOMES = {
     "evaluate": "geop2p.pipelines.evaluate",
     "load_model": "geop2p.model",
     "prepare": "geop2p.pipelines.prepare",
+    "quantize": "geop2p.pipelines.quantize",
     "save_model": "geop2p.model",
     "train": "geop2p.pipelines.train",
     "translate": "geop2p.pipelines.translate",
@@ -75,6 +78,7 @@ __all__ = [
     "OutputError",
     "PairsError",
     "PrepareReport",
+    "QuantizeReport",
     "SceneError",
     "TrainReport",
     "TrainingError",
@@ -84,6 +88,7 @@ __all__ = [
     "evaluate",
     "load_model",
     "prepare",
+    "quantize",
     "save_model",
     "train",
     "translate",
