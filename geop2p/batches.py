@@ -70,10 +70,14 @@ class PairStore:
         kept = self._kept.get(index)
         if kept is not None:
             return kept
-        scene, drawn = (resized(part, self._load_size) for part in read_pair(self.pairs[index]))
-        pair = (drawn, scene) if self._is_reversed else (scene, drawn)
+        pair = self.decoded(index)
         self._keep(index, pair)
         return pair
+
+    def decoded(self, index: int) -> tuple[Pixels, Pixels]:
+        """Return input and truth of one pair from its files, and keep nothing."""
+        scene, drawn = (resized(part, self._load_size) for part in read_pair(self.pairs[index]))
+        return (drawn, scene) if self._is_reversed else (scene, drawn)
 
     def _keep(self, index: int, pair: tuple[Pixels, Pixels]) -> None:
         size = pair[0].nbytes + pair[1].nbytes
@@ -142,14 +146,23 @@ def epoch_batches(
     workers : int
         Threads that decode and cut ahead of use; 0 does it in the caller's thread.
     """
-    order = epoch_order(len(store), seed=rule.seed, epoch=epoch)
-    steps = range(first_step, count_steps(len(store), batch_size=batch_size))
-    chunks = [order[step * batch_size : (step + 1) * batch_size] for step in steps]
+    chunks = epoch_chunks(
+        len(store), rule=rule, epoch=epoch, batch_size=batch_size, first_step=first_step
+    )
 
     def load(chunk: npt.NDArray[np.int64]) -> Batch:
         return stack([take_pair(store, int(i), rule=rule, epoch=epoch) for i in chunk])
 
     return load_ahead(load, chunks, workers=workers)
+
+
+def epoch_chunks(
+    count: int, *, rule: ViewRule, epoch: int, batch_size: int, first_step: int = 0
+) -> list[npt.NDArray[np.int64]]:
+    """Return the indexes of each batch of an epoch, from ``first_step`` on."""
+    order = epoch_order(count, seed=rule.seed, epoch=epoch)
+    steps = range(first_step, count_steps(count, batch_size=batch_size))
+    return [order[step * batch_size : (step + 1) * batch_size] for step in steps]
 
 
 def load_ahead(load: Callable[[T], R], items: Sequence[T], *, workers: int) -> Iterator[R]:

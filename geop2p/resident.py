@@ -1,0 +1,211 @@
+"""Pairs that live on the device that trains: decoded once, copied once, batches cut there.
+
+A batch is one gather on the device: what travels for a step is the place and turn of each view.
+Batches equal those of `geop2p.batches.epoch_batches` in every bit.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from geop2p.augmentation import Pixels, View, draw_view, take_view
+from geop2p.batches import Batch, PairStore, ViewRule, epoch_chunks, load_ahead
+
+COPIED_AS = {torch.uint16: torch.int16, torch.uint32: torch.int32}
+"""Types that a device cannot gather, and those of equal size that it can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """What loader threads prepare of a batch.
+
+    Parameters
+    ----------
+    indexes, views
+        Which pairs, and how each is seen.
+    table : (N, 6) int64
+        `coefficients` of the views, in memory that a device copies from by itself.
+    fresh : dict
+        Decoded pairs that the device did not hold when they were asked for, by index.
+    """
+
+    indexes: tuple[int, ...]
+    views: tuple[View, ...]
+    table: Tensor
+    fresh: dict[int, tuple[Pixels, Pixels]]
+
+
+class ResidentPairs:
+    """The pairs of a store on a device, as many as a bound allows; the others stay on the host.
+
+    Loader threads call only ``_prepare``; the device is filled and read by the caller's thread.
+
+    Parameters
+    ----------
+    most_bytes : int, bytes
+        Bound of what is held on the device. Pairs of another size than the first stay on the host.
+    """
+
+    def __init__(self, store: PairStore, *, device: torch.device, most_bytes: int) -> None:
+        self._store, self._device, self._most_bytes = store, device, most_bytes
+        self._places: dict[int, int] = {}
+        self._pictures: tuple[Tensor, Tensor] | None = None  # scenes and maps, (P, C, H, W)
+        self._is_pinned = device.type == "cuda"
+
+    def __len__(self) -> int:
+        """Return how many pairs the device holds."""
+        return len(self._places)
+
+    def epoch_batches(
+        self,
+        *,
+        rule: ViewRule,
+        epoch: int,
+        batch_size: int,
+        first_step: int = 0,
+        workers: int = 0,
+    ) -> Iterator[Batch]:
+        """Yield what `geop2p.batches.epoch_batches` yields, on the device."""
+        chunks = epoch_chunks(
+            len(self._store), rule=rule, epoch=epoch, batch_size=batch_size, first_step=first_step
+        )
+
+        def prepare(chunk: npt.NDArray[np.int64]) -> Chunk:
+            return self._prepare(tuple(map(int, chunk)), rule=rule, epoch=epoch)
+
+        for chunk in load_ahead(prepare, chunks, workers=workers):
+            yield self._cut(chunk, size=rule.size)
+
+    def _prepare(self, indexes: tuple[int, ...], *, rule: ViewRule, epoch: int) -> Chunk:
+        fresh, views = {}, []
+        for index in indexes:
+            if index in self._places and self._pictures is not None:
+                height, width = self._pictures[0].shape[2:]
+            else:
+                fresh[index] = self._store.decoded(index) if self._has_room else self._store[index]
+                height, width = fresh[index][0].shape[1:]
+            spare = (height - rule.size, width - rule.size)
+            views.append(draw_view(rule.augment, (rule.seed, epoch, index), spare=spare))
+        table = torch.tensor([coefficients(view, size=rule.size) for view in views])
+        table = table.pin_memory() if self._is_pinned else table
+        return Chunk(indexes=indexes, views=tuple(views), table=table, fresh=fresh)
+
+    @property
+    def _has_room(self) -> bool:
+        return self._pictures is None or len(self._places) < len(self._pictures[0])
+
+    def _cut(self, chunk: Chunk, *, size: int) -> Batch:
+        for index, pair in chunk.fresh.items():
+            self._take_in(index, pair)
+        if self._pictures is None or not self._places.keys() >= set(chunk.indexes):
+            return self._cut_singly(chunk, size=size)
+        places = [self._places[index] for index in chunk.indexes]
+        scenes, maps = self._pictures
+        table = chunk.table.to(self._device, non_blocking=True)
+        chosen = self._on_device(places)
+        return (
+            cut_views(scenes, chosen, table=table, size=size),
+            cut_views(maps, chosen, table=table, size=size),
+        )
+
+    def _cut_singly(self, chunk: Chunk, *, size: int) -> Batch:
+        """Return a batch of which some pairs are not on the device."""
+        parts: list[tuple[Tensor, Tensor]] = []
+        for number, (index, view) in enumerate(zip(chunk.indexes, chunk.views, strict=True)):
+            if index in self._places and self._pictures is not None:
+                table = chunk.table[number : number + 1].to(self._device)
+                chosen = self._on_device([self._places[index]])
+                scene, drawn = (
+                    cut_views(part, chosen, table=table, size=size)[0] for part in self._pictures
+                )
+            else:
+                scene, drawn = (
+                    torch.from_numpy(take_view(part, view, size=size)).to(self._device)
+                    for part in chunk.fresh.get(index) or self._store[index]
+                )
+            parts.append((scene, drawn))
+        scenes, maps = zip(*parts, strict=True)
+        return _stacked(scenes), _stacked(maps)
+
+    def _take_in(self, index: int, pair: tuple[Pixels, Pixels]) -> None:
+        if index in self._places:
+            return
+        if self._pictures is None:
+            self._pictures = self._reserved(pair)
+        place = len(self._places)
+        if place >= len(self._pictures[0]):
+            return
+        if any(p.shape != held.shape[1:] for p, held in zip(pair, self._pictures, strict=True)):
+            return
+        for part, held in zip(pair, self._pictures, strict=True):
+            held[place].copy_(torch.from_numpy(np.array(part)))  # files come read-only
+        self._places[index] = place
+
+    def _reserved(self, pair: tuple[Pixels, Pixels]) -> tuple[Tensor, Tensor]:
+        each = sum(part.nbytes for part in pair)
+        count = min(len(self._store), self._most_bytes // each)
+        scenes, maps = (
+            torch.empty(
+                (count, *part.shape),
+                dtype=torch.from_numpy(np.empty(0, part.dtype)).dtype,
+                device=self._device,
+            )
+            for part in pair
+        )
+        return scenes, maps
+
+    def _on_device(self, places: Sequence[int]) -> Tensor:
+        chosen = torch.tensor(places)
+        chosen = chosen.pin_memory() if self._is_pinned else chosen
+        return chosen.to(self._device, non_blocking=True)
+
+
+def coefficients(view: View, *, size: int) -> tuple[int, int, int, int, int, int]:
+    """Return what leads from a view's pixel (i, j) to the patch's.
+
+    The row is ``c[0] + c[1] * i + c[2] * j``, the column ``c[3] + c[4] * i + c[5] * j``.
+    """
+    last = size - 1
+    down, across = {  # row and column of the square before its turns: (constant, i, j)
+        0: ((0, 1, 0), (0, 0, 1)),
+        1: ((0, 0, 1), (last, -1, 0)),
+        2: ((last, -1, 0), (last, 0, -1)),
+        3: ((last, 0, -1), (0, 1, 0)),
+    }[view.quarter_turns % 4]
+    if view.is_mirrored:
+        across = (last - across[0], -across[1], -across[2])
+    return (view.row + down[0], *down[1:], view.col + across[0], *across[1:])
+
+
+def cut_views(pictures: Tensor, chosen: Tensor, *, table: Tensor, size: int) -> Tensor:
+    """Return the views of some pictures: (N, C, size, size), native type, in one gather.
+
+    Parameters
+    ----------
+    pictures : (P, C, H, W), any type
+    chosen : (N,) int64
+        Which pictures.
+    table : (N, 6) int64
+        `coefficients` of each one's view.
+    """
+    along = torch.arange(size, device=pictures.device)
+    i, j = along[:, None], along[None, :]
+    row, row_i, row_j, col, col_i, col_j = table[:, :, None, None].unbind(1)  # (N, 1, 1) each
+    rows, cols = row + row_i * i + row_j * j, col + col_i * i + col_j * j  # (N, size, size)
+    bands = torch.arange(pictures.shape[1], device=pictures.device)[None, :, None, None]
+    source = _gatherable(pictures)
+    return source[chosen[:, None, None, None], bands, rows[:, None], cols[:, None]].view(
+        pictures.dtype
+    )
+
+
+def _gatherable(pixels: Tensor) -> Tensor:
+    return pixels.view(COPIED_AS.get(pixels.dtype, pixels.dtype))
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    return torch.stack([_gatherable(part) for part in parts]).view(parts[0].dtype)
