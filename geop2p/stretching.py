@@ -4,7 +4,7 @@ Values are interleaved: the bands of a pixel beside each other, pixels of a row 
 in one last dimension. That is what channels-last tiles are in memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -36,13 +36,10 @@ class UnitScale:
         low, high, scale = stretch.unit_terms()
         kind = np.dtype(dtype)
         self._clips = kind.kind not in "iu" or not stretch.covers(kind)
-
-        def terms(values: npt.NDArray[Any]) -> Terms:
-            return _terms(values, pixels=pixels, device=device, dtype=torch.float64)
-
-        self._low, self._high, self._scale = terms(low), terms(high), terms(scale)
-        self._start = terms(low * scale)
-        self._factor = terms(2.0 / (high * scale - low * scale))
+        factor = 2.0 / (high * scale - low * scale)
+        self._low, self._high, self._scale, self._start, self._factor = _terms(
+            low, high, scale, low * scale, factor, pixels=pixels, device=device
+        )
 
     def __call__(self, native: Tensor) -> Tensor:
         """Return (..., pixels * bands) native values as float32 in [-1, 1], in a new tensor."""
@@ -75,9 +72,8 @@ class MapDrawing:
         terms = values.of_bands(bands).map_terms(values.dtype)
         self._kind = np.dtype(values.dtype)
         self._dtype = torch.float32 if terms.low.dtype == np.float32 else torch.float64
-        self._low, self._half, self._scale = (
-            _terms(array, pixels=pixels, device=device, dtype=self._dtype)
-            for array in (terms.low, terms.half, terms.scale)
+        self._low, self._half, self._scale = _terms(
+            terms.low, terms.half, terms.scale, pixels=pixels, device=device
         )
         self._limits = terms.limits
         self.is_on_device = not (self._kind.kind in "iu" and self._kind.itemsize == 8)
@@ -135,17 +131,16 @@ def map_dtype(dtype: str) -> torch.dtype:
 
 
 def _terms(
-    values: npt.NDArray[Any] | Sequence[float],
-    *,
-    pixels: int,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Terms:
-    """Return a number for each band as one number where they are equal, else interleaved."""
-    numbers = np.asarray(values)
-    if (numbers == numbers[0]).all():
-        return float(numbers[0])
-    return torch.tensor(np.tile(numbers, pixels), dtype=dtype, device=device)
+    *terms: npt.NDArray[np.floating[Any]], pixels: int, device: torch.device
+) -> Iterator[Terms]:
+    """Yield terms, (C,) each, as one number where all bands are alike, else interleaved."""
+    is_common = all((numbers == numbers[0]).all() for numbers in terms)
+    for numbers in terms:
+        yield (
+            float(numbers[0])
+            if is_common
+            else torch.from_numpy(np.tile(numbers, pixels)).to(device, non_blocking=True)
+        )
 
 
 def _is(terms: Terms, number: float) -> bool:

@@ -1,17 +1,19 @@
 """What a translation will do, with nothing left open: options and scene in, plan out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import torch
 
-from geop2p.engines.choice import Engine, choose_engine
+from geop2p.engines.choice import Engine, Fitness, choose_engine
+from geop2p.engines.int8 import fault_of_int8
+from geop2p.engines.packed import is_packable
 from geop2p.errors import OptionError
 from geop2p.grid import Strip, TileGrid
-from geop2p.model import DEFAULT_MODEL, ModelCard, find_model, load_model
+from geop2p.model import DEFAULT_MODEL, Model, ModelCard, find_model, load_model
 from geop2p.pipelines.channels import choose_stretch, choose_values
 from geop2p.pipelines.cluster import lane_threads
 from geop2p.pipelines.lanes import LaneSpec
@@ -76,12 +78,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenModel:
-    """A model file, or a bare function without a card, and the name and hash for the tags."""
+    """A model file, or a bare function without a card, and the name and hash for the tags.
+
+    ``fitness`` says which engines can run it.
+    """
 
     name: str
     card: ModelCard | None = None
     path: str | None = None
     sha256: str | None = None
+    fitness: Fitness = field(default_factory=Fitness)
 
 
 def choose_model(request: Request) -> ChosenModel:
@@ -97,11 +103,26 @@ def choose_model(request: Request) -> ChosenModel:
     if request.generator is not None:
         _check_generator(request)
         name = getattr(request.generator, "__name__", type(request.generator).__name__)
-        return ChosenModel(name=name)
+        return ChosenModel(name=name, fitness=Fitness(is_packable=is_packable(request.generator)))
     path = find_model(request.model)
     model = load_model(path)
     return ChosenModel(
-        name=model.card.name, card=model.card, path=str(path.resolve()), sha256=model.sha256
+        name=model.card.name,
+        card=model.card,
+        path=str(path.resolve()),
+        sha256=model.sha256,
+        fitness=_fitness(model),
+    )
+
+
+def _fitness(model: Model) -> Fitness:
+    entry, fault = model.card.int8, fault_of_int8(model.generator)
+    if entry is None:
+        fault = f"the model {model.card.name} was not quantised (see geop2p quantize --help)"
+    return Fitness(
+        is_packable=is_packable(model.generator),
+        int8_fault=fault,
+        is_int8_close=entry is not None and entry.is_within_limits,
     )
 
 
@@ -150,6 +171,8 @@ def make_plan(
         batch_size=request.batch_size,
         threads=request.threads
         or lane_threads(request.workers, is_elsewhere=request.scheduler is not None),
+        name=request.engine,
+        fitness=chosen.fitness,
     )
     job = StripJob(
         source=scene.source,
@@ -203,7 +226,7 @@ def _tags(job: StripJob, chosen: ChosenModel, engine: Engine) -> dict[str, str]:
         "GEOP2P_BANDS": ",".join(map(str, job.source.bands or ())),
         "GEOP2P_STRETCH": str(job.stretch),
         "GEOP2P_MASK_RULE": job.source.mask_rule,
-        "GEOP2P_ENGINE": f"torch {torch.__version__} {engine.kind} {engine.precision}",
+        "GEOP2P_ENGINE": f"torch {torch.__version__} {engine.label}",
     }
     if chosen.sha256 is not None:
         tags["GEOP2P_MODEL_SHA256"] = chosen.sha256
@@ -238,9 +261,13 @@ def map_spec(plan: Plan, *, bands: int, is_masked: bool) -> MapSpec:
 def strip_bytes(plan: Plan) -> int:
     """Return about how much memory the largest strip takes while it is worked on.
 
-    That is its rows and their mask, sums and tapered tiles in float32, and finished rows.
+    That is its rows and their mask, finished rows, head and foot, and one tile row as it is cut,
+    blended and rounded.
     """
-    grid = plan.job.grid
+    grid, map_bands = plan.job.grid, plan.likely_bands
     rows = max(stop - start for start, stop in map(grid.painted_rows, plan.strips))
-    itemsize = np.dtype(plan.spec.dtype).itemsize
-    return rows * grid.width * (len(plan.spec.bands) * itemsize + 1 + 12 * plan.likely_bands)
+    scene_bytes = len(plan.spec.bands) * np.dtype(plan.spec.dtype).itemsize + 1
+    map_bytes = map_bands * np.dtype(plan.job.values.dtype).itemsize
+    strip = rows * (scene_bytes + map_bytes) + 8 * map_bands * grid.overlap
+    tile_row = grid.size * (scene_bytes + 12 * map_bands)
+    return (strip + tile_row) * grid.width
