@@ -60,7 +60,8 @@ class Inception:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript as a whole
-                self._network = torch.jit.load(str(path), map_location=device).eval()
+                network = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+                self._network = network.eval()
             found, probabilities = self(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
         except LOAD_ERRORS as exc:
             raise _unfit(path, str(exc).strip().splitlines()[-1:]) from exc

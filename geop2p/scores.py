@@ -4,6 +4,7 @@ Every figure is a function of such sums, so a scene may be scored by parts, and 
 sample of items (`geop2p.bootstrap`) is that of the sum of their rows.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,10 +194,10 @@ def figures(sums: Floats, *, scaling: Scaling, palette: Palette | None) -> dict[
     return found if palette is None else found | _class_figures(sums, palette)
 
 
-def nested(flat: dict[str, float | None]) -> dict[str, Any]:
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Return figures with those of classes under ``classes``: name, then figure."""
     whole: dict[str, Any] = {name: value for name, value in flat.items() if "/" not in name}
-    classes: dict[str, dict[str, float | None]] = {}
+    classes: dict[str, dict[str, Any]] = {}
     for name, value in flat.items():
         figure, slash, entry = name.partition("/")
         if slash:

@@ -143,7 +143,7 @@ def _smoothed(pictures: Tensor) -> Tensor:
     planes = pictures.flatten(0, 1)[:, None]  # (N, K, H, W) -> (N * K, 1, H, W)
     planes = F.conv2d(planes, weights.view(1, 1, -1, 1))
     planes = F.conv2d(planes, weights.view(1, 1, 1, -1))
-    return planes[:, 0].unflatten(0, pictures.shape[:2])
+    return planes[:, 0].reshape(*pictures.shape[:2], *planes.shape[2:])
 
 
 def _continued(picture: Tensor) -> Tensor:

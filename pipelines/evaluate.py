@@ -4,7 +4,6 @@ read models -> draw maps -> rows of sums -> figures, intervals -> page
 """
 
 import logging
-import os
 import time
 from collections.abc import Mapping
 from typing import Any, Unpack
@@ -13,7 +12,6 @@ import numpy as np
 
 from geop2p.bootstrap import Figures, intervals
 from geop2p.generator import torch_left_alone
-from geop2p.model import DEFAULT_MODEL
 from geop2p.pipelines.evaluation_items import (
     Contender,
     Floats,
@@ -34,17 +32,13 @@ SHOWN = 3
 """Items of each kind that are named and shown."""
 
 
-def evaluate(
-    model: str | os.PathLike[str] = DEFAULT_MODEL, **options: Unpack[EvaluateOptions]
-) -> EvaluateReport:
+def evaluate(**options: Unpack[EvaluateOptions]) -> EvaluateReport:
     """Score a model's maps of pairs, or of a whole scene, against the truth.
 
-    Give ``pairs``, or ``scene`` and ``truth``.
+    Give ``pairs``, or ``scene`` and ``truth``; ``model`` is the bundled one unless given.
 
     Parameters
     ----------
-    model : str or path
-        A bundled model's name or a model file.
     **options
         See `EvaluateOptions`.
 
@@ -54,7 +48,7 @@ def evaluate(
         See `geop2p.errors`; each names the file, what was found and what to do.
     """
     start = time.perf_counter()
-    asked = Evaluation.of({**options, "model": model})
+    asked = Evaluation.of(options)
     contenders = read_contenders(asked)
     with torch_left_alone(), temporary_folder() as folder:
         if asked.is_scene:

@@ -146,12 +146,12 @@ def _read(key: str, name: PathLike, asked: Evaluation) -> Contender:
 
 
 def _check_alike(first: ModelCard, second: ModelCard) -> None:
-    for what, of in {
-        "map values": lambda card: (card.map.dtype, card.map.low, card.map.high),
-        "bands of the map": lambda card: card.generator.out_bands,
-    }.items():
-        if of(first) != of(second):
+    for what, one, other in (
+        ("map values", first.map, second.map),
+        ("bands of the map", first.generator.out_bands, second.generator.out_bands),
+    ):
+        if one != other:
             raise OptionError(
-                f"{second.name} has {what} {of(second)}, {first.name} {of(first)} "
+                f"{second.name} has {what} {other}, {first.name} {one} "
                 "(only models that draw the same kind of map can be compared)"
             )

@@ -4,6 +4,7 @@ Patches are drawn by torch in float32, the middle of each as large as the model'
 """
 
 import copy
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -149,7 +150,7 @@ def choose_pairs(asked: Evaluation) -> tuple[tuple[Pair, ...], str]:
     PairsError
         When there are none.
     """
-    found = find_pairs(asked.pairs or "")
+    found = find_pairs(os.fspath(asked.pairs or ""))
     chosen = {"val": found.val, "train": found.train, "all": (*found.train, *found.val)}
     pairs = chosen[asked.split]
     if not pairs:

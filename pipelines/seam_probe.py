@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from geop2p.fill import fill_invalid
+from geop2p.cutting import Run, TileCutter
 from geop2p.grid import Strip, TileGrid
 from geop2p.palette import Palette
 from geop2p.pipelines.channels import choose_source
@@ -25,6 +25,7 @@ from geop2p.raster.mapformat import choose_format
 from geop2p.raster.scene import OrderedRows, open_source
 from geop2p.scores import plain
 from geop2p.seams import Differences, Gradients, row_spans, shared
+from geop2p.stretching import UnitScale
 
 Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -74,7 +75,9 @@ def probe(
     true = _gradients(grid, truth)
     overlap = disagreement(plan) if grid.overlap and grid.tile_rows * grid.tile_cols > 1 else None
     shift = shift_difference(plan, map_path, folder=folder, palette=palette)
-    figures = {f"gradient_{name}": plain(value) for name, value in gradients[0].items()}
+    figures: dict[str, Any] = {
+        f"gradient_{name}": plain(value) for name, value in gradients[0].items()
+    }
     figures["gradient_ratio_of_truth"] = plain(true[0]["ratio"])
     figures |= _figures("overlap", overlap, row=0, names=("rms",))
     figures["shift_pixels"] = None if shift is None else grid.stride // 2
@@ -122,41 +125,39 @@ def _tile_rows(plan: Plan) -> Iterator[tuple[int, dict[int, Pixels], Mask]]:
     with open_source(job.source) as scene:
         reader = OrderedRows(scene)
         for tile_row in range(grid.tile_rows):
-            strip = Strip(first=tile_row, last=tile_row + 1)
-            span = needed_rows(grid, strip)
+            span = needed_rows(grid, Strip(first=tile_row, last=tile_row + 1))
             pixels, valid = reader.read(rows=span)
-            rows = grid.source_rows(strip) - span[0]
+            cutter = _cutter(job, pixels, valid, first=span[0], device=generator.device)
             pictures: dict[int, Pixels] = {}
             for first in range(0, grid.tile_cols, job.batch_size):
                 cols = range(first, min(first + job.batch_size, grid.tile_cols))
-                tiles = [_unit_tile(job, pixels, valid, rows=rows, col=col) for col in cols]
-                drawn = generator(torch.from_numpy(np.stack(tiles)).to(generator.device))
-                for col, picture in zip(cols, drawn.float().cpu().numpy(), strict=True):
+                partial = [col for col in cols if _is_partial(grid, col, valid)]
+                tiles = cutter.cut(Run(row=tile_row, cols=(cols.start, cols.stop)), partial=partial)
+                drawn = generator(tiles).float().cpu().numpy()
+                for col, picture in zip(cols, drawn, strict=True):
                     whole = np.ones(picture.shape[1:], bool)
                     pictures[col] = job.values.draw(picture, whole).astype(np.float32)
                 done = tile_row * grid.tile_cols + cols.stop
                 plan.request.on_progress(
                     Progress(stage="overlaps", done=done, total=total, unit="tiles")
                 )
-            first_row = tile_row * grid.stride - span[0]
-            yield tile_row, pictures, valid[first_row:]
+            yield tile_row, pictures, valid[tile_row * grid.stride - span[0] :]
 
 
-def _unit_tile(
-    job: StripJob, pixels: Pixels, valid: Mask, *, rows: npt.NDArray[np.intp], col: int
-) -> npt.NDArray[np.float32]:
-    """Return a tile as the generator sees it in a translation, (C, size, size) in [-1, 1]."""
-    cols = job.grid.source_cols(col)
-    native = pixels.take(rows, axis=1).take(cols, axis=2)  # (C, size, size)
-    seen = valid.take(rows, axis=0).take(cols, axis=1)  # (size, size)
-    if seen.all():
-        return job.stretch.to_unit(native)
-    unit = job.stretch.to_unit(np.where(seen, native, native.dtype.type(0)))
-    if not seen.any():
-        return unit
-    mask = torch.from_numpy(seen)[None, None]
-    filled: npt.NDArray[np.float32] = fill_invalid(torch.from_numpy(unit)[None], mask)[0].numpy()
-    return filled
+def _cutter(
+    job: StripJob, pixels: Pixels, valid: Mask, *, first: int, device: torch.device
+) -> TileCutter:
+    """Return what cuts tiles as the generator sees them in a translation."""
+    native = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+    mask = None if valid.all() else torch.from_numpy(np.ascontiguousarray(valid)).to(device)
+    scale = UnitScale(job.stretch, pixels.dtype.name, pixels=job.grid.size, device=device)
+    return TileCutter(job.grid, native, mask, first=first, scale=scale)
+
+
+def _is_partial(grid: TileGrid, col: int, valid: Mask) -> bool:
+    """Return whether a tile has pixels of both kinds, and so is filled."""
+    seen = valid[:, grid.source_cols(col)]
+    return bool(seen.any() and not seen.all())
 
 
 def shift_difference(

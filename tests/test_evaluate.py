@@ -73,7 +73,7 @@ def small_model(path, *, seed):
 
 def evaluated(ground, *, truth=None, model=None, **options):
     return geop2p.evaluate(
-        model or ground.model,
+        model=model or ground.model,
         scene=ground.scene,
         truth=truth or ground.truth,
         **({"seams": False, "modes": False, "draws": 50} | TILING | options),
@@ -105,7 +105,7 @@ def test_a_masked_scene_is_compared_where_it_is_valid(ground, tmp_path):
     valid[:, 200:] = False
     scene = write_scene(tmp_path / "scene.tif", pixels, valid=valid)
     options = {"truth": ground.truth, "seams": True, "modes": False} | TILING
-    report = geop2p.evaluate(ground.model, scene=scene, **options)
+    report = geop2p.evaluate(model=ground.model, scene=scene, **options)
     assert report.pixels == valid.sum()
     assert report.seams["model"]["overlap_rms"] > 0
 
@@ -204,7 +204,7 @@ def pairs(tmp_path):
 
 
 def test_pairs_are_scored_as_training_scores_them(ground, pairs):
-    report = geop2p.evaluate(ground.model, pairs=pairs, draws=50)
+    report = geop2p.evaluate(model=ground.model, pairs=pairs, draws=50)
     config = GeneratorConfig(arch="resnet_6blocks", ngf=2)
     store = PairStore(find_pairs(pairs).val, load_size=0)
     validator = Validator(
@@ -224,7 +224,7 @@ def test_pairs_are_scored_as_training_scores_them(ground, pairs):
 
 @pytest.mark.parametrize(("split", "count"), [("val", 5), ("train", 3), ("all", 8)])
 def test_a_split_is_chosen(ground, pairs, split, count):
-    report = geop2p.evaluate(ground.model, pairs=pairs, split=split, modes=False, draws=10)
+    report = geop2p.evaluate(model=ground.model, pairs=pairs, split=split, modes=False, draws=10)
     assert (report.items, report.kind) == (count, "pairs")
 
 
@@ -302,5 +302,5 @@ def test_two_models_must_draw_the_same_kind_of_map(ground, tmp_path):
 def test_torch_is_left_as_it_was(ground, pairs):
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
-    geop2p.evaluate(ground.model, pairs=pairs, draws=10)
+    geop2p.evaluate(model=ground.model, pairs=pairs, draws=10)
     assert torch.equal(torch.random.get_rng_state(), before)
