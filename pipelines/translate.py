@@ -33,7 +33,6 @@ from geop2p.pipelines.preflight import (
     check_space,
     check_unchanged,
 )
-from geop2p.pipelines.preview import save_preview
 from geop2p.pipelines.request import Request, TranslateOptions
 from geop2p.pipelines.strips import Stopwatch
 from geop2p.progress import Progress
@@ -72,7 +71,7 @@ class TranslateReport:
         Valid values, over all bands, outside the stretch.
     stretch : str
         The range, or one range a band, that became [-1, 1].
-    model, device, precision : str
+    model, device, engine, precision : str
         What drew it, and how.
     batch_size : int, tiles
     is_lossy : bool
@@ -101,6 +100,7 @@ class TranslateReport:
     stretch: str
     model: str
     device: str
+    engine: str
     precision: str
     batch_size: int
     is_lossy: bool
@@ -251,6 +251,8 @@ def _finish(plan: Plan, store: PartStore, *, tally: _Tally, start: float) -> Tra
     except OutputError as exc:  # the map is there, complete
         logger.warning("%s", exc)
     if plan.request.preview is not None:
+        from geop2p.pipelines.preview import save_preview  # noqa: PLC0415  matplotlib: half a second
+
         save_preview(plan, Path(plan.request.preview))
     now = time.perf_counter()
     seconds = {
@@ -298,6 +300,7 @@ def _report(
         stretch=str(plan.job.stretch),
         model=plan.tags["GEOP2P_MODEL"],
         device=plan.lane.engine.device,
+        engine=plan.lane.engine.name,
         precision=plan.lane.engine.precision,
         batch_size=plan.lane.engine.batch_size,
         is_lossy=plan.map_format.is_lossy,
