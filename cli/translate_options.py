@@ -93,11 +93,20 @@ generator_options = in_order(
     ),
     device_option,
     click.option(
-        "--precision",
-        type=click.Choice(("auto", "fp32", "bf16")),
+        "--engine",
+        type=click.Choice(("auto", "torch", "packed")),
         default="auto",
         show_default=True,
-        help="Number format of the generator; auto is fp32.",
+        help="What runs the generator: torch as it is, or with weights laid out once for the CPU; "
+        "auto is packed on a CPU, torch on a GPU.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(("auto", "fp32", "bf16", "int8")),
+        default="auto",
+        show_default=True,
+        help="Number format of the generator; auto is int8 on a CPU if the model was quantised and "
+        "measured to lose next to nothing, else fp32.",
     ),
     click.option(
         "--batch-size",

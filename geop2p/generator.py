@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from geop2p.engines.choice import Engine, one_line
+from geop2p.engines.int8 import Ranges
 from geop2p.engines.reference import TileFunction
 from geop2p.engines.runner import make_runner
 from geop2p.errors import Geop2pError, ModelError, OutOfMemoryError
@@ -30,6 +31,8 @@ class ReadyGenerator:
         the tiles as they come.
     engine : Engine
         How to run it.
+    ranges : mapping of str to (float, float) or None
+        What precision int8 needs: the ranges of the model's card.
 
     Attributes
     ----------
@@ -37,14 +40,16 @@ class ReadyGenerator:
         Where tiles are expected and pictures are left.
     """
 
-    def __init__(self, function: TileFunction, engine: Engine) -> None:
+    def __init__(
+        self, function: TileFunction, engine: Engine, *, ranges: Ranges | None = None
+    ) -> None:
         self.device = torch.device(engine.device)
         self._is_halved = False
         self._is_padded = isinstance(function, nn.Module)
         self._group_size = engine.group_size if self._is_padded else engine.batch_size
         torch.set_num_threads(engine.threads)
         with told_when_out_of_memory("the generator"):
-            self.runner = make_runner(function, engine)
+            self.runner = make_runner(function, engine, ranges=ranges)
 
     @torch.inference_mode()
     def __call__(self, tiles: Tensor) -> Tensor:

@@ -37,10 +37,12 @@ class LaneSpec:
     def load(self) -> ReadyGenerator:
         """Return the generator, on its device."""
         use_exact_kernels()
-        function: Any = self.function
-        if self.model_path is not None:
-            function = load_model(self.model_path).generator
-        return ReadyGenerator(function, self.engine)
+        if self.model_path is None:
+            function: Any = self.function
+            return ReadyGenerator(function, self.engine)
+        model = load_model(self.model_path)
+        ranges = None if model.card.int8 is None else model.card.int8.ranges
+        return ReadyGenerator(model.generator, self.engine, ranges=ranges)
 
 
 class Lane:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from geop2p.blend import BLENDS
-from geop2p.engines.choice import PRECISIONS
+from geop2p.engines.choice import ENGINES, PRECISIONS
 from geop2p.engines.reference import TileFunction
 from geop2p.errors import OptionError
 from geop2p.model import DEFAULT_MODEL
@@ -42,8 +42,12 @@ class TranslateOptions(TypedDict, total=False):
         Value of invalid pixels in the map, in place of a mask band.
     mask_rule : str
         A pixel is valid when ``any`` (default) or ``all`` bands are.
-    device, precision : str
-        ``auto``, ``cpu``, ``cuda``, ``cuda:N``; ``auto``, ``fp32``, ``bf16``.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
+    engine : str
+        ``auto``, ``torch`` (the reference), ``packed`` (weights laid out once for the CPU).
+    precision : str
+        ``auto``, ``fp32``, ``bf16``, ``int8`` (a CPU, and a model that was quantised).
     batch_size, threads : int
         Tiles a batch; torch's threads.
     strip_rows : int, tile rows
@@ -91,6 +95,7 @@ class TranslateOptions(TypedDict, total=False):
     dst_nodata: float | None
     mask_rule: str
     device: str
+    engine: str
     precision: str
     batch_size: int | None
     threads: int | None
@@ -131,6 +136,7 @@ class Request:
     dst_nodata: float | None = None
     mask_rule: str = "any"
     device: str = "auto"
+    engine: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
     threads: int | None = None
@@ -159,9 +165,11 @@ class Request:
         Raises
         ------
         OptionError
-            For an unknown blend, precision, mask rule or format, or a number below its least.
+            For an unknown blend, engine, precision, mask rule or format, or a number that is
+            below its least.
         """
         _check_choice("blend", self.blend, tuple(BLENDS))
+        _check_choice("engine", self.engine, ENGINES)
         _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("mask rule", self.mask_rule, MASK_RULES)
         _check_choice("on read error", self.on_read_error, READ_ERRORS)

@@ -17,7 +17,7 @@ from scenes import noise, random_model, write_scene
 from geop2p.augmentation import AUGMENTATIONS
 from geop2p.blend import BLENDS
 from geop2p.cli.main import COMMANDS, geop2p
-from geop2p.engines.choice import PRECISIONS
+from geop2p.engines.choice import ENGINES, PRECISIONS
 from geop2p.errors import Geop2pError
 from geop2p.losses import GAN_LOSSES
 from geop2p.model import DEFAULT_MODEL, ModelCard
@@ -35,6 +35,7 @@ CHOICES = {
     ("translate", "map_format"): FORMATS,
     ("translate", "mask_rule"): MASK_RULES,
     ("translate", "on_read_error"): READ_ERRORS,
+    ("translate", "engine"): ENGINES,
     ("translate", "precision"): PRECISIONS,
     ("train", "direction"): DIRECTIONS,
     ("train", "gan_mode"): GAN_LOSSES,

@@ -11,7 +11,7 @@ from geop2p.errors import OptionError
 logger = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "fp32", "bf16", "int8")
-ENGINES = ("auto", "torch", "packed", "openvino")
+ENGINES = ("auto", "torch", "packed")
 CPU_BATCH = 4
 """Tiles. A CPU always computes this many at a time, whatever the batch size: oneDNN chooses its
 kernels, and so the last bits, by the size of the batch. 4 to 8 are the quickest."""
@@ -34,7 +34,8 @@ class Engine:
     threads : int, at least 1
         torch's threads on a CPU.
     name : str
-        One of `ENGINES` but ``auto``; ``torch`` is the reference.
+        One of `ENGINES` but ``auto``; ``torch`` is the reference. Precision int8 has an engine of
+        its own, whatever the name.
     """
 
     device: str = "cpu"
@@ -49,34 +50,88 @@ class Engine:
         return CPU_BATCH if self.kind == "cpu" else self.batch_size
 
     @property
+    def label(self) -> str:
+        """What tags call it: everything that bits may depend on, but torch and the machine."""
+        return f"{self.kind} {self.name} {self.precision}"
+
+    @property
     def kind(self) -> str:
         """``cpu`` or ``cuda``: the kind of device, which bits may depend on."""
         return self.device.split(":", maxsplit=1)[0]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitness:
+    """What a generator and this machine can do besides the reference.
+
+    Parameters
+    ----------
+    is_packable : bool
+        The packed engine takes it.
+    int8_fault : str or None
+        Why it cannot be run in int8; None: it can.
+    is_int8_close : bool
+        int8 was measured, and loses next to nothing.
+    """
+
+    is_packable: bool = False
+    int8_fault: str | None = "the generator has no card"
+    is_int8_close: bool = False
+
+
 def choose_engine(
-    *, device: str = "auto", precision: str = "auto", batch_size: int | None = None, threads: int
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+    threads: int,
+    name: str = "auto",
+    fitness: Fitness = Fitness(),
 ) -> Engine:
     """Resolve what was left to geop2p.
 
-    ``auto`` is the GPU where there is one that works, else the CPU, and a GPU that does not work is
-    told of; precision ``auto`` is fp32 everywhere.
+    Device ``auto`` is the GPU where there is one that works, else the CPU, and a GPU that does not
+    work is told of. Where nothing else is asked for, a CPU works in int8 if ``fitness`` says that
+    it loses next to nothing, else in fp32 with packed weights; a GPU in fp32, by torch.
 
     Raises
     ------
     OptionError
-        When a GPU was asked for by name and there is none, or the batch is smaller than 1.
+        When a GPU was asked for by name and there is none, the batch is smaller than 1, or an
+        engine or precision does not go with the device, the other, or the generator.
     """
     if batch_size is not None and batch_size < 1:
         raise OptionError(f"batch size {batch_size} (expected at least 1 tile)")
     chosen = choose_device(device)
-    default = CPU_BATCH if chosen == "cpu" else CUDA_BATCH
+    is_cpu = not chosen.startswith("cuda")
+    if not is_cpu:
+        _refuse(name == "packed", f"engine packed on {chosen} (it is for the CPU)")
+        _refuse(precision == "int8", f"precision int8 on {chosen} (it is for the CPU)")
+    if precision == "auto":
+        is_int8 = is_cpu and name == "auto" and fitness.is_int8_close
+        precision = "int8" if is_int8 and fitness.int8_fault is None else "fp32"
+    _refuse(
+        name == "packed" and precision == "bf16",
+        "engine packed and precision bf16 (give --engine torch, or another precision)",
+    )
+    if precision == "int8":
+        _refuse(name == "torch", "engine torch and precision int8 (give one of them)")
+        _refuse(fitness.int8_fault is not None, f"precision int8: {fitness.int8_fault}")
+    if name == "auto":
+        is_packed = is_cpu and precision != "bf16" and fitness.is_packable
+        name = "packed" if is_packed else "torch"
     return Engine(
         device=chosen,
-        precision="fp32" if precision == "auto" else precision,
-        batch_size=batch_size or default,
+        precision=precision,
+        batch_size=batch_size or (CPU_BATCH if is_cpu else CUDA_BATCH),
         threads=threads,
+        name=name,
     )
+
+
+def _refuse(is_wrong: bool, message: str) -> None:  # noqa: FBT001
+    if is_wrong:
+        raise OptionError(message)
 
 
 def choose_device(device: str) -> str:

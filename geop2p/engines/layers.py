@@ -65,7 +65,7 @@ def layers_of(network: nn.Module) -> UNetLayers | ResNetLayers:
 
     Raises
     ------
-    ValueError
+    TypeError
         When it is neither a `geop2p.networks.UNet` nor a `geop2p.networks.ResNet`, or has modules
         that those do not have.
     """
@@ -80,12 +80,12 @@ def layers_of(network: nn.Module) -> UNetLayers | ResNetLayers:
             blocks=tuple(_block(block) for block in network.blocks),
             after=_parsed([network.up, network.head]),
         )
-    raise ValueError(f"{type(network).__name__} is neither a U-Net nor a ResNet of geop2p's")
+    raise TypeError(f"{type(network).__name__} is neither a U-Net nor a ResNet of geop2p's")
 
 
 def _block(block: nn.Module) -> tuple[Layer, ...]:
     if not isinstance(block, ResidualBlock):
-        raise ValueError(f"{type(block).__name__} where a residual block was expected")
+        raise TypeError(f"{type(block).__name__} where a residual block was expected")
     return _parsed([block.layers])
 
 
@@ -105,7 +105,7 @@ def _parsed(modules: Iterable[nn.Module]) -> tuple[Layer, ...]:
         pad = _taken(waiting, nn.ReflectionPad2d)
         conv = _taken(waiting, *CONVOLUTIONS)
         if not isinstance(conv, CONVOLUTIONS):
-            raise ValueError(f"{type(waiting[-1]).__name__} where a convolution was expected")
+            raise TypeError(f"{type(waiting[-1]).__name__} where a convolution was expected")
         layers.append(
             Layer(
                 conv=conv,

@@ -10,6 +10,7 @@ torch's public interface, so whoever uses them compares the picture with the ref
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +18,26 @@ from torch.nn import functional as F
 
 from geop2p.engines.folding import folded
 from geop2p.engines.layers import Layer, ResNetLayers, UNetLayers, layers_of
+from geop2p.networks import ResNet, UNet
 
 FEW_BANDS = 8
 """Up to this many bands, a transposed convolution is computed as an ordinary one: oneDNN's
 transposed kernels work on 8 output channels at a time, and the ordinary one has four times as
 many."""
 
+_OPERATORS = (
+    "_convolution_pointwise",
+    "_convolution_transpose_pointwise",
+    "_reorder_convolution_transpose_weight",
+)
+
 Function = Callable[[Tensor], Tensor]
+
+
+def is_packable(function: object) -> bool:
+    """Return whether this torch has the operators, and ``function`` is a generator of geop2p's."""
+    has_operators = all(hasattr(torch.ops.mkldnn, name) for name in _OPERATORS)
+    return has_operators and isinstance(function, UNet | ResNet)
 
 
 def packed(network: nn.Module, shape: tuple[int, ...]) -> Function:
@@ -31,7 +45,7 @@ def packed(network: nn.Module, shape: tuple[int, ...]) -> Function:
 
     Raises
     ------
-    ValueError
+    TypeError
         When it is no generator of geop2p's.
     AttributeError, RuntimeError
         When this torch lacks the operators, or they do not take such a network.
@@ -166,24 +180,23 @@ def _packed_conv(
 
 def _ordinary(conv: nn.Conv2d, activation: nn.Module | None, sample: Tensor) -> Function:
     place = (_pair(conv.padding), _pair(conv.stride), _pair(conv.dilation), conv.groups)
-    weight = torch._C._nn.mkldnn_reorder_conv2d_weight(
-        conv.weight.detach().contiguous().to_mkldnn(), *place, list(sample.shape)
-    )
+    reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # noqa: SLF001  its stub lags behind
+    weight = reorder(conv.weight.detach().contiguous().to_mkldnn(), *place, list(sample.shape))
     bias = _bias(conv)
     name, parameters = _attribute(activation)
-    run = torch.ops.mkldnn._convolution_pointwise
+    run = torch.ops.mkldnn._convolution_pointwise  # noqa: SLF001
     return lambda x: run(x, weight, bias, *place, name, parameters, None)
 
 
 def _transposed(conv: nn.ConvTranspose2d, activation: nn.Module | None, sample: Tensor) -> Function:
     padding, stride, dilation = _pair(conv.padding), _pair(conv.stride), _pair(conv.dilation)
     place = (padding, _pair(conv.output_padding), stride, dilation, conv.groups)
-    weight = torch.ops.mkldnn._reorder_convolution_transpose_weight(
+    weight = torch.ops.mkldnn._reorder_convolution_transpose_weight(  # noqa: SLF001
         conv.weight.detach().contiguous(), *place, list(sample.shape)
     )
     bias = _bias(conv)
     name, parameters = _attribute(activation)
-    run = torch.ops.mkldnn._convolution_transpose_pointwise
+    run = torch.ops.mkldnn._convolution_transpose_pointwise  # noqa: SLF001
     return lambda x: run(x, weight, bias, *place, name, parameters, None)
 
 
@@ -242,5 +255,5 @@ def _bias(conv: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
 
 def _pair(value: object) -> list[int]:
     if not isinstance(value, tuple):
-        raise ValueError(f"a convolution with {value!r} in place of a pair of numbers")
+        raise TypeError(f"a convolution with {value!r} in place of a pair of numbers")
     return list(value)
