@@ -20,6 +20,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
+from geop2p.ahead import ahead
 from geop2p.checksum import PixelChecksum
 from geop2p.errors import OptionError, VerificationError
 from geop2p.faults import around
@@ -150,19 +151,26 @@ def _write_plain(
     """
     mask_kind = map_format.mask_kind(spec)
     profile = _profile(spec, has_alpha=mask_kind == "alpha")
-    checksum, made, start = PixelChecksum(), [], 0
+    made, start = [], 0
     with rasterio.open(path, "w", **profile) as dataset:
         _describe(dataset, spec, has_alpha=mask_kind == "alpha")
-        for pixels, valid in rows():
+        for pixels, valid, digest in ahead(_summed(rows)):
             window = Window(0, start, spec.width, valid.shape[0])
             with around("write blocks"):
                 _write_rows(dataset, pixels, valid, window=window, mask_kind=mask_kind)
-            checksum.add(pixels, valid)
             start += valid.shape[0]
-            made.append((start, checksum.hexdigest()))
-        proof = {LOSSY_TAG: "YES"} if map_format.is_lossy else {CHECKSUM_TAG: checksum.hexdigest()}
+            made.append((start, digest))
+        proof = {LOSSY_TAG: "YES"} if map_format.is_lossy else {CHECKSUM_TAG: made[-1][1]}
         dataset.update_tags(**proof, **{FORMAT_TAG: map_format.driver, SEAL_TAG: SEAL_BLANK})
     return made
+
+
+def _summed(rows: Rows) -> Iterator[tuple[Pixels, Mask, str]]:
+    """Yield rows with the `PixelChecksum` of all up to their last."""
+    checksum = PixelChecksum()
+    for pixels, valid in rows():
+        checksum.add(pixels, valid)
+        yield pixels, valid, checksum.hexdigest()
 
 
 def _write_rows(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import rasterio
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
+from geop2p.ahead import ahead
 from geop2p.checksum import PixelChecksum
 from geop2p.errors import VerificationError
 
@@ -60,8 +61,8 @@ def overview_checksums(path: Path) -> list[str]:
     for level in range(_levels(path)):
         checksum = PixelChecksum()
         with rasterio.open(path, overview_level=level) as small:
-            for stripe in _stripes(small):
-                checksum.add(*_read(small, stripe))
+            for made in ahead(_read(small, stripe) for stripe in _stripes(small)):
+                checksum.add(*made)
         checksums.append(checksum.hexdigest())
     return checksums
 
@@ -99,10 +100,9 @@ def check_overviews(path: Path, *, resampling: str | None) -> list[str]:
             rasterio.open(path, **below) as fine,
             rasterio.open(path, overview_level=level) as small,
         ):
-            for stripe in _stripes(small):
-                made = _read(small, stripe)
-                checksum.add(*made)
-                _compare(fine, small, stripe, made=made, resampling=resampling)
+            for both in ahead(_both(fine, small)):
+                checksum.add(*both.made)
+                _compare(fine, small, both, resampling=resampling)
         checksums.append(checksum.hexdigest())
     return checksums
 
@@ -117,11 +117,22 @@ def _stripes(dataset: Any) -> Iterator[Window]:
         yield Window(0, row, dataset.width, min(STRIPE, dataset.height - row))
 
 
-def _compare(
-    fine: Any, small: Any, stripe: Window, *, made: tuple[Pixels, Mask], resampling: str
-) -> None:
-    whole = _below(stripe, small, fine)
-    shown, known = _read(fine, whole)
+class _Both(NamedTuple):
+    """A stripe of an overview, and what it was made of: pixels and valid."""
+
+    stripe: Window
+    made: tuple[Pixels, Mask]
+    shown: tuple[Pixels, Mask]
+
+
+def _both(fine: Any, small: Any) -> Iterator[_Both]:
+    for stripe in _stripes(small):
+        below = _below(stripe, small, fine)
+        yield _Both(stripe, _read(small, stripe), _read(fine, below))
+
+
+def _compare(fine: Any, small: Any, both: _Both, *, resampling: str) -> None:
+    stripe, (pixels, valid), (shown, known) = both
     where = f"{small.name}: overview of {small.width}x{small.height}, at {stripe.row_off} rows"
     for col in range(0, small.width, STRIPE):
         square = Window(col, stripe.row_off, min(STRIPE, small.width - col), stripe.height)
@@ -129,7 +140,7 @@ def _compare(
         cols = slice(part.col_off, part.col_off + part.width)
         here = slice(col, col + square.width)
         fault = _fault(
-            (made[0][:, :, here], made[1][:, here]),
+            (pixels[:, :, here], valid[:, here]),
             (shown[:, :, cols], known[:, cols]),
             is_mean_kept=resampling == "AVERAGE",
         )

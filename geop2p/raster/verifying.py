@@ -10,6 +10,7 @@ import numpy.typing as npt
 import rasterio
 from rasterio.windows import Window
 
+from geop2p.ahead import ahead
 from geop2p.checksum import PixelChecksum
 from geop2p.errors import VerificationError
 from geop2p.raster.georeference import Georeference
@@ -77,16 +78,20 @@ def _compare_checksums(
 ) -> int:
     """Compare rows with checksums; return the row after the last."""
     bands = list(range(1, count + 1))
+    stops = [stop for stop, _ in expected]
+    starts = [0, *stops[:-1]]
+
+    def decoded() -> Iterator[tuple[Pixels, Mask]]:
+        for start, stop in zip(starts, stops, strict=True):
+            window = Window(0, start, dataset.width, stop - start)
+            yield dataset.read(bands, window=window), dataset.dataset_mask(window=window) != 0
+
     checksum = PixelChecksum()
-    start = 0
-    for stop, digest in expected:
-        window = Window(0, start, dataset.width, stop - start)
-        pixels = dataset.read(bands, window=window)
-        checksum.add(pixels, dataset.dataset_mask(window=window) != 0)
+    for start, (stop, digest), rows in zip(starts, expected, ahead(decoded()), strict=True):
+        checksum.add(*rows)
         if checksum.hexdigest() != digest:
             raise DamagedMapError(f"{path}: rows {start} to {stop - 1} do not read back as written")
-        start = stop
-    return start
+    return stops[-1]
 
 
 def _compare_lossy(path: Path, dataset: Any, rows: Rows, *, map_format: MapFormat) -> int:
