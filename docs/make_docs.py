@@ -3,8 +3,8 @@
     python docs/make_docs.py
 
 ``docs/command-line.md`` comes from the commands' own help and reports. Tables of scores, in the
-README and in ``docs/models.md``, come from the cards of the bundled models and from
-``benchmarks/results``; they stand between ``<!-- scores:SOURCE -->`` and ``<!-- end -->``.
+README and in ``docs/models.md``, come from the cards of the bundled models and from what ``geop2p
+evaluate`` left in ``benchmarks/results``; they stand between ``<!-- scores:SOURCE -->`` and ``<!-- end -->``.
 """  # noqa: INP001  a script beside the documents, in no package
 
 import json
@@ -78,6 +78,7 @@ REPORTS = {
     "translate": ("geop2p.pipelines.translate", "TranslateReport"),
     "train": ("geop2p.pipelines.train", "TrainReport"),
     "prepare": ("geop2p.pipelines.prepare", "PrepareReport"),
+    "evaluate": ("geop2p.pipelines.evaluation_report", "EvaluateReport"),
     "check": ("geop2p.pipelines.check", "CheckReport"),
 }
 """Command to the dataclass whose fields are the keys of its JSON object."""
@@ -228,7 +229,7 @@ def _scores_of(source: str) -> dict[str, Any]:
         scores: dict[str, Any] = dict(read_card(source).scores["validation"])
         return scores
     content = json.loads((RESULTS / f"{source}.json").read_text(encoding="utf-8"))
-    return dict(content["figures"])
+    return dict(content["modes"])
 
 
 def _score_table(scores: dict[str, Any]) -> str:
@@ -237,6 +238,8 @@ def _score_table(scores: dict[str, Any]) -> str:
     heads = ["mode", *SCORE_COLUMNS, *classes]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for mode, name in SCORE_ROWS.items():
+        if mode not in scores:  # no scene is drawn with dropout
+            continue
         found = scores[mode]
         cells = [shape.format(found[key]) for key, shape in SCORE_COLUMNS.values()]
         cells += [f"{found['classes'][entry]['accuracy']:.1%}" for entry in classes]

@@ -16,6 +16,7 @@ from scenes import noise, random_model, write_scene
 
 from geop2p.augmentation import AUGMENTATIONS
 from geop2p.blend import BLENDS
+from geop2p.bootstrap import DRAWS
 from geop2p.cli.main import COMMANDS, geop2p
 from geop2p.engines.choice import ENGINES, PRECISIONS
 from geop2p.errors import Geop2pError
@@ -23,6 +24,7 @@ from geop2p.losses import GAN_LOSSES
 from geop2p.model import DEFAULT_MODEL, ModelCard
 from geop2p.networks import DISCRIMINATORS, GENERATORS, NORMS, GeneratorConfig
 from geop2p.pairs import DIRECTIONS
+from geop2p.pipelines.evaluation_request import SPLITS, STATISTICS
 from geop2p.pipelines.pair_folder import LAYOUTS
 from geop2p.raster.mapformat import FORMATS
 from geop2p.raster.scene import MASK_RULES, MAX_PIXELS, READ_ERRORS
@@ -44,6 +46,9 @@ CHOICES = {
     ("train", "norm"): NORMS,
     ("train", "discriminator"): DISCRIMINATORS,
     ("prepare", "layout"): LAYOUTS,
+    ("evaluate", "split"): SPLITS,
+    ("evaluate", "statistics"): STATISTICS,
+    ("evaluate", "direction"): DIRECTIONS,
 }
 MACHINE_PATH = re.compile(r"(?<![\w.~*}-])/(?:root|home|Users|mnt|opt|tmp|work)/\w")
 REGISTRY = re.compile(
@@ -106,6 +111,7 @@ def test_the_choices_of_an_option_are_those_of_the_library(name, option):
 def test_defaults_are_the_librarys():
     assert options_of("translate")["max_pixels"].default == MAX_PIXELS
     assert options_of("translate")["model"].default == DEFAULT_MODEL
+    assert options_of("evaluate")["draws"].default == DRAWS
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
