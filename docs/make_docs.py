@@ -4,7 +4,8 @@
 
 ``docs/command-line.md`` comes from the commands' own help and reports. Tables of scores, in the
 README and in ``docs/models.md``, come from the cards of the bundled models and from what ``geop2p
-evaluate`` left in ``benchmarks/results``; they stand between ``<!-- scores:SOURCE -->`` and ``<!-- end -->``.
+evaluate`` left in ``benchmarks/results``; they stand between ``<!-- scores:SOURCE -->`` and
+``<!-- end -->``.
 """  # noqa: INP001  a script beside the documents, in no package
 
 import json

@@ -9,6 +9,8 @@ import tomllib
 import pytest
 from architecture import FOLDERS, HOMES, ROOT, findings, read_modules, top_level_imports
 
+from geop2p.cli.main import COMMANDS
+
 HEAVY = ("torch", "dask", "distributed", "rasterio")
 NO_SOURCE = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.json")
 PLANTS = {
@@ -83,5 +85,5 @@ print(json.dumps(seen))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     seen = json.loads(done.stdout)
-    assert len(seen) == 8
+    assert len(seen) == 1 + len(COMMANDS)
     assert all(length > 200 and not heavy for length, *heavy in seen.values()), seen
