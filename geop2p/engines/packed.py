@@ -108,7 +108,7 @@ class PackedLayer:
 
     def __init__(self, layer: Layer, sample: Tensor) -> None:
         self._reflected = (layer.reflected,) * 4 if layer.reflected else None
-        self._norm = layer.norm
+        self._norm = _tile_norm(layer.norm)
         self._activation = None if layer.norm is None else _in_place(layer.activation)
         fused = None if layer.norm is not None else layer.activation
         self._conv = _packed_conv(layer.conv, fused, self._margined(sample))
@@ -147,6 +147,32 @@ def _joined(skip: Tensor, x: Tensor) -> Tensor:
     torch.clamp_min(skip, 0, out=both[:, :wide])
     both[:, wide:] = x
     return both
+
+
+def _tile_norm(norm: nn.Module | None) -> Function | None:
+    """Return a norm; one by each tile's own statistics in place, in the order of the memory.
+
+    torch's kernel copies the channels of a channels-last picture apart and back together.
+    """
+    if not isinstance(norm, nn.InstanceNorm2d) or norm.track_running_stats:
+        return norm
+    eps, weight, bias = norm.eps, norm.weight, norm.bias
+
+    def normed(x: Tensor) -> Tensor:
+        flat = x.permute(0, 2, 3, 1).flatten(1, 2)  # (n, h * w, C)
+        flat.sub_(flat.mean(1, keepdim=True))
+        scale = flat.square().mean(1, keepdim=True).add_(eps).rsqrt_()  # (n, 1, C)
+        if norm.affine:
+            return _as_picture(flat.mul_(scale * weight).add_(bias), x)
+        return _as_picture(flat.mul_(scale), x)
+
+    return normed
+
+
+def _as_picture(flat: Tensor, like: Tensor) -> Tensor:
+    """Return (n, h * w, C) as (n, C, h, w), channels last."""
+    n, channels, height, width = like.shape
+    return flat.view(n, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _in_place(activation: nn.Module | None) -> Function | None:
