@@ -37,7 +37,6 @@ from geop2p.pipelines.lanes import LaneSpec
 ENGINES = {
     "torch": ("torch", "fp32"),
     "packed": ("packed", "fp32"),
-    "openvino": ("openvino", "fp32"),
     "int8": ("packed", "int8"),
 }
 """What figures call an engine, to its name and precision."""

@@ -35,7 +35,6 @@ NAMES = {
     "dask": "Dask map_overlap",
     "torch": "geop2p, torch (reference)",
     "packed": "geop2p, packed",
-    "openvino": "geop2p, OpenVINO",
     "int8": "geop2p, int8",
 }
 MODELS = {

@@ -74,7 +74,7 @@ def _translations(figures: Figures) -> Iterator[Line]:
 
 
 def _speed(model: str, name: str, ratio: float) -> Line:
-    least = {"packed": 2.0, "openvino": 2.0, "int8": 6.0}.get(name)
+    least = {"packed": 2.0, "int8": 6.0}.get(name)
     return Line(
         what=f"{model}, {name}: times as fast as the plain script",
         value=ratio,

@@ -17,7 +17,6 @@ import argparse
 import statistics
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ PEERS = {"plain": "plain.py", "monai": "monai_windows.py", "dask": "dask_overlap
 OURS = {
     "torch": ("--engine", "torch", "--precision", "fp32"),
     "packed": ("--engine", "packed", "--precision", "fp32"),
-    "openvino": ("--engine", "openvino", "--precision", "fp32"),
     "int8": ("--precision", "int8"),
 }
 """Name of a variant of geop2p to its options."""
@@ -52,8 +50,6 @@ def main() -> int:
     """Measure every model, print the ratios, record; 1 when a variant failed."""
     options = _options()
     names = [name for name in (*PEERS, *OURS) if not options.only or name in options.only]
-    if find_spec("openvino") is None and "openvino" in names:
-        names.remove("openvino")
     figures: dict[str, Any] = {"size": options.size, "overlap": 64, "models": {}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
