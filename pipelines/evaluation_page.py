@@ -59,6 +59,9 @@ SEAMS = {
     "shift_rms": ("shifted lattice, RMS difference", "{:.3f}"),
     "shift_mean": ("shifted lattice, mean difference", "{:.3f}"),
     "shift_changed": ("shifted lattice, pixels of another class", "{:.2%}"),
+    "statistics_rms": ("other norm statistics, RMS difference", "{:.3f}"),
+    "statistics_mean": ("other norm statistics, mean difference", "{:.3f}"),
+    "statistics_changed": ("other norm statistics, pixels of another class", "{:.2%}"),
 }
 
 
@@ -223,7 +226,7 @@ def _seams(report: EvaluateReport, measured: Measured) -> str:
     ]
     if measured.seam_picture is not None:
         parts.append(f'<figure><img alt="where" src="{_embedded(measured.seam_picture)}"></figure>')
-    names = ("gradient_ratio", "overlap_rms", "shift_rms")
+    names = ("gradient_ratio", "overlap_rms", "shift_rms", "statistics_rms")
     rows = [
         [str(i), *(written(row[name], SEAMS[name][1]) for name in names)]
         for i, row in enumerate(report.seams["model"]["tile_rows"])

@@ -292,8 +292,14 @@ def _measure_seams(drawn: Drawn, folder: Path) -> dict[str, Seams]:
                 return part.pixels, part.valid
 
             plan = drawn.plans[entry.key]
+            others = [path for key, path in drawn.maps.items() if key not in ("model", "against")]
             found[entry.key] = probe(
-                plan, drawn.maps[entry.key], folder=folder, palette=drawn.palette, truth=read
+                plan,
+                drawn.maps[entry.key],
+                folder=folder,
+                palette=drawn.palette,
+                truth=read,
+                other=others[0] if others and entry.key == "model" else None,
             )
     return found
 
@@ -306,6 +312,7 @@ def _seam_picture(drawn: Drawn, seams: Seams) -> bytes:
     for title, found in (
         ("overlapping tiles: RMS difference", seams.overlap),
         ("shifted lattice: RMS difference", seams.shift),
+        ("other statistics: RMS difference", seams.statistics),
     ):
         if found is not None:
             panels.append((title, found.heat.picture()))

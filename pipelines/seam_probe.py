@@ -46,6 +46,7 @@ class Seams:
     figures: dict[str, Any]
     overlap: Differences | None
     shift: Differences | None
+    statistics: Differences | None
 
 
 def make_probe_plan(request: Request) -> Plan:
@@ -60,12 +61,20 @@ def make_probe_plan(request: Request) -> Plan:
 
 
 def probe(
-    plan: Plan, map_path: Path, *, folder: Path, palette: Palette | None, truth: ReadRows
+    plan: Plan,
+    map_path: Path,
+    *,
+    folder: Path,
+    palette: Palette | None,
+    truth: ReadRows,
+    other: Path | None = None,
 ) -> Seams:
     """Measure the seams of a map that ``plan`` made; ``folder`` takes what is temporary.
 
     Parameters
     ----------
+    other : path or None
+        The map with other statistics of the norm layers.
     truth : callable
         Reads rows of the true map: what its gradients are at the same lines, for comparison.
     """
@@ -75,22 +84,25 @@ def probe(
     true = _gradients(grid, truth)
     overlap = disagreement(plan) if grid.overlap and grid.tile_rows * grid.tile_cols > 1 else None
     shift = shift_difference(plan, map_path, folder=folder, palette=palette)
+    statistics = None if other is None else _map_difference(plan, map_path, other, palette=palette)
     figures: dict[str, Any] = {
         f"gradient_{name}": plain(value) for name, value in gradients[0].items()
     }
     figures["gradient_ratio_of_truth"] = plain(true[0]["ratio"])
     figures |= _figures("overlap", overlap, row=0, names=("rms",))
     figures["shift_pixels"] = None if shift is None else grid.stride // 2
-    figures |= _figures("shift", shift, row=0, names=("rms", "mean", "changed"))
-    if palette is None:
-        figures["shift_changed"] = None
+    for what, found in (("shift", shift), ("statistics", statistics)):
+        figures |= _figures(what, found, row=0, names=("rms", "mean", "changed"))
+        if palette is None:
+            figures[f"{what}_changed"] = None
     figures["tile_rows"] = [
         {"gradient_ratio": plain(gradients[row]["ratio"])}
         | _figures("overlap", overlap, row=row, names=("rms",))
         | _figures("shift", shift, row=row, names=("rms",))
+        | _figures("statistics", statistics, row=row, names=("rms",))
         for row in range(1, grid.tile_rows + 1)
     ]
-    return Seams(figures=figures, overlap=overlap, shift=shift)
+    return Seams(figures=figures, overlap=overlap, shift=shift, statistics=statistics)
 
 
 def disagreement(plan: Plan) -> Differences:
@@ -175,8 +187,18 @@ def shift_difference(
     copy_window(plan.job.source, copy, rows=(step, grid.height), cols=(step, grid.width))
     _translate_copy(plan, copy, shifted)
     copy.unlink()
+    found = _map_difference(plan, map_path, shifted, palette=palette, step=step)
+    shifted.unlink()
+    return found
+
+
+def _map_difference(
+    plan: Plan, map_path: Path, other_path: Path, *, palette: Palette | None, step: int = 0
+) -> Differences:
+    """Compare two maps of the scene, the other one without its first ``step`` rows and columns."""
+    grid = plan.job.grid
     found = Differences(grid)
-    maps = (map_source(path, plan.spec) for path in (map_path, shifted))
+    maps = (map_source(path, plan.spec) for path in (map_path, other_path))
     with open_source(next(maps)) as drawn, open_source(next(maps)) as other:
         for lo, hi in row_spans(grid.height - step, ROWS):
             one, valid = drawn.read(rows=(lo + step, hi + step), cols=(step, grid.width))
@@ -184,7 +206,6 @@ def shift_difference(
             changed = None if palette is None else palette.nearest(one) != palette.nearest(two)
             distance = one.astype(np.float32) - two.astype(np.float32)
             found.add(distance, valid & seen, corner=(lo + step, step), is_changed=changed)
-    shifted.unlink()
     return found
 
 

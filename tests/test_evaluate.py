@@ -11,7 +11,7 @@ from scenes import identity, landscape, read_raster, write_scene
 
 import geop2p
 from geop2p.batches import PairStore
-from geop2p.model import ModelCard, load_model, save_model
+from geop2p.model import ModelCard, Scaling, load_model, save_model
 from geop2p.networks import GeneratorConfig, build_generator, initialise
 from geop2p.pairs import find_pairs
 from geop2p.palette import MapClass, Palette
@@ -119,11 +119,34 @@ def test_the_map_that_is_kept_is_the_one_that_translate_makes(ground, tmp_path):
 
 
 def test_other_statistics_are_scored_beside_the_cards(ground):
-    report = evaluated(ground, modes=True)
+    report = evaluated(ground, modes=True, seams=True)
+    assert report.seams["model"]["statistics_rms"] > 0
     assert list(report.modes) == ["running", "tile", "mean_colour"]
     assert report.modes["running"] == report.scores
     gap = report.scores["l1"] - report.modes["tile"]["l1"]
     assert report.statistics_gap["l1"] == pytest.approx(gap, abs=1e-3) != 0
+
+
+def test_the_statistics_that_are_scored_are_chosen(ground):
+    report = evaluated(ground, statistics="tile", modes=True)
+    assert report.statistics == "tile"
+    assert report.modes["tile"] == report.scores != report.modes["running"]
+    assert report.modes["running"]["l1"] == 0
+
+
+def test_maps_of_other_types_are_scored_in_their_values(ground, tmp_path):
+    config = GeneratorConfig(arch="resnet_6blocks", ngf=2, out_bands=1)
+    values = Scaling(dtype="uint16", low=0, high=10_000)
+    card = ModelCard(name="heights", generator=config, tile=64, map_bands=("m",), map=values)
+    path, truth, page = (tmp_path / name for name in ("m.safetensors", "truth.tif", "page.html"))
+    save_model(path, build_generator(config), card)
+    geop2p.translate(ground.scene, truth, model=path, **TILING)
+    pixels = read_raster(truth)[0]
+    truth = write_scene(tmp_path / "other.tif", pixels + np.uint16(7))
+    report = evaluated(ground, model=path, truth=truth, page=page, seams=True)
+    assert (report.scores["l1"], report.scores["within_5"]) == (7, 1)
+    assert "accuracy" not in report.scores
+    assert "No classes" in page.read_text()
 
 
 def test_a_model_is_no_better_than_itself_and_better_than_a_worse_one(ground):
