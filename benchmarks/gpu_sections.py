@@ -7,7 +7,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,20 +17,25 @@ import differences
 import torch
 from measuring import CommandFailed, geop2p_command, measured
 from scenes import make_scene
-from torch import Tensor
-from weights import CONFIGS, flop_of, model_file, sample_tiles
+from torch import Tensor, nn
+from weights import CONFIGS, flop_of, model_file, random_network, sample_tiles
 
 from geop2p.engines.choice import Engine
-from geop2p.networks import build_generator
-from geop2p.pipelines.lanes import LaneSpec
+from geop2p.engines.cuda import HalfRunner
+from geop2p.engines.reference import TorchRunner
+from geop2p.generator import use_exact_kernels
 
 Figures = dict[str, Any]
-VARIANTS = {
-    "torch fp32": ("torch", "fp32"),
-    "torch bf16": ("torch", "bf16"),
-    "auto bf16": ("auto", "bf16"),
+MAKERS: dict[str, Callable[[nn.Module, Engine], Callable[[Tensor], Tensor]]] = {
+    "fp32": TorchRunner,
+    "bf16 by autocast": TorchRunner,
+    "bf16 without graphs": lambda network, engine: HalfRunner(
+        network, engine, record=lambda draw, _: draw
+    ),
+    "bf16": HalfRunner,
 }
-"""What figures call an engine, to its name and precision."""
+"""What figures call a way to run the generator, to what makes it. ``fp32`` and ``bf16`` are what
+``--precision`` takes."""
 BATCHES = (32, 64, 128, 256)
 RUNS = (
     ("unet_256", "bf16", "COG"),
@@ -52,6 +58,10 @@ class Section:
     def precision(self, wanted: str) -> str:
         """Return the precision to use: a CPU without bf16 is ten times slower in it."""
         return "fp32" if self.is_small else wanted
+
+    def chosen(self, makers: Iterable[str]) -> list[str]:
+        """Return the ways to run the generator that are tried: on a CPU, those in fp32."""
+        return [name for name in makers if not self.is_small or name == "fp32"]
 
     def keep(self) -> None:
         """Write the figures so far."""
@@ -104,17 +114,18 @@ def machine(section: Section) -> None:
 
 
 def generator(section: Section) -> None:
-    """Measure tiles/s and the share of the matrix rate, by width, engine and batch."""
+    """Measure tiles/s and the share of the matrix rate, by width, way to run it and batch."""
+    use_exact_kernels()
     peak = section.matrix_rate(torch.bfloat16)
     section.figures["bf16_tflop_s"] = peak / 1e12
+    tiles = sample_tiles(4 if section.is_small else max(BATCHES)).to(section.device)
     for width, model in ((64, "unet_256"), (32, "unet_256_ngf32")):
-        path = model_file(model, Path.cwd())
-        flop = flop_of(build_generator(CONFIGS[model]))
+        network = random_network(CONFIGS[model])
+        flop = flop_of(network)
         found = section.figures[f"ngf_{width}"] = {"gflop_a_tile": flop / 1e9}
-        tiles = sample_tiles(4 if section.is_small else max(BATCHES)).to(section.device)
         expected = None
-        for name in VARIANTS:
-            found[name], picture = _best_batch(section, path, name=name, tiles=tiles)
+        for name in section.chosen(MAKERS):
+            found[name], picture = _best_batch(section, network, name=name, tiles=tiles)
             if picture is None:
                 continue
             expected = picture if expected is None else expected
@@ -124,24 +135,20 @@ def generator(section: Section) -> None:
             section.keep()
 
 
+@torch.inference_mode()
 def _best_batch(
-    section: Section, path: str, *, name: str, tiles: Tensor
+    section: Section, network: nn.Module, *, name: str, tiles: Tensor
 ) -> tuple[Figures, Tensor | None]:
-    """Return an engine's tiles/s by batch size, the best of them, and its picture of 4 tiles."""
-    engine_name, wanted = VARIANTS[name]
-    precision = section.precision(wanted)
+    """Return tiles/s by batch size, the best of them, and the picture of 4 tiles."""
     figures: Figures = {"by_batch": {}}
     picture = None
+    precision = section.precision(name[:4])
     for batch in (4,) if section.is_small else BATCHES:
-        engine = Engine(
-            device=str(section.device), precision=precision, batch_size=batch, threads=2,
-            name=engine_name,
-        )  # fmt: skip
+        engine = Engine(device=str(section.device), precision=precision, batch_size=batch)
         try:
-            ready = LaneSpec(engine=engine, model_path=path).load()
-            group = tiles[:batch]
-            seconds = section.seconds(lambda r=ready, g=group: r(g))
-            picture = ready(group)[:4]
+            run = partial(MAKERS[name](network, engine), tiles[:batch])
+            seconds = section.seconds(run)
+            picture = run()[:4]
         except Exception as exc:  # noqa: BLE001  whatever it is, the others are measured
             figures["failed"] = f"batch {batch}: {type(exc).__name__}: {exc}"[:500]
             continue
@@ -158,13 +165,15 @@ def whole(section: Section) -> None:
     runs = section.figures["runs"] = {}
     for model, wanted, map_format in RUNS:
         precision = section.precision(wanted)
+        name = f"{model} {precision} {map_format}"
+        if name in runs:
+            continue
         out = Path(f"map_{model}.tif")
         command = geop2p_command(
             *("translate", scene, "--out", out, "--overwrite", "--format", map_format),
             *("--model", model_file(model, Path.cwd()), "--device", str(section.device)),
             *("--precision", precision),
         )
-        name = f"{model} {precision} {map_format}"
         try:
             result = measured(command, timeout=100)
         except CommandFailed as exc:
