@@ -21,6 +21,7 @@ from geop2p.engines.choice import Engine
 from geop2p.engines.reference import TileFunction
 from geop2p.generator import ReadyGenerator, use_exact_kernels
 from geop2p.model import load_model
+from geop2p.raster.reader import close_reader
 
 Result = TypeVar("Result")
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -92,7 +93,8 @@ def find_lane(key: str) -> Lane:
 
 
 def close_lane(key: str) -> None:
-    """Close this process's lane of that key, if there is one."""
+    """Close this process's lane of that key, if there is one, and the scene that it drew."""
+    close_reader(key)
     with _LOCK:
         lane = _LANES.pop(key, None)
     if lane is not None:

@@ -24,7 +24,8 @@ from geop2p.parts import StripResult
 from geop2p.pipelines.lanes import find_lane
 from geop2p.pipelines.painting import StripWork, paint
 from geop2p.radiometry import MapValues, Stretch
-from geop2p.raster.scene import OrderedRows, Scene, SceneSource, open_source
+from geop2p.raster.reader import find_reader
+from geop2p.raster.scene import OrderedRows, Scene, SceneSource
 from geop2p.transfer import staged
 
 Pixels = npt.NDArray[Any]
@@ -154,10 +155,10 @@ def needed_rows(grid: TileGrid, strip: Strip) -> Span:
 
 
 def read_rows(job: StripJob, strip: Strip) -> StripRows:
-    """Open the scene and read what a strip needs."""
+    """Read what a strip needs; the scene stays open until the lane is closed."""
     span = needed_rows(job.grid, strip)
-    with open_source(job.source) as scene:
-        return read_span(scene, span)
+    pixels, valid, unreadable = find_reader(job.lane, job.source).read(rows=span)
+    return StripRows(span[0], pixels, valid, unreadable=unreadable)
 
 
 def _work(job: StripJob, strip: Strip, rows: StripRows, *, device: torch.device) -> StripWork:

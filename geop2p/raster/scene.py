@@ -194,10 +194,10 @@ def _blocks(
 
 
 class OrderedRows:
-    """Rows of a scene whose windows cannot be decoded by themselves, read once and in order.
+    """Rows of a scene for spans that come in order and overlap: no block is decoded twice.
 
-    Rows that the last span held are kept, so that spans which overlap cost no second decoding. A
-    span that starts before what is kept is read again: slower, never wrong.
+    Rows that the last span needed, and those of its last blocks, are kept. A span that starts
+    before what is kept is read again: slower, never wrong.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -209,17 +209,17 @@ class OrderedRows:
     def read(self, *, rows: Span) -> tuple[Pixels, Mask]:
         """Read whole rows; raises what `Scene.read` raises."""
         if self._pixels is None or self._valid is None or not self._holds(rows[0]):
-            self._pixels, self._valid = self._scene.read(rows=rows)
+            pixels, valid = self._scene.read(rows=(rows[0], self._end_of_block(rows[1])))
         else:
             held = self._lo + self._pixels.shape[1]
-            keep = slice(rows[0] - self._lo, min(rows[1], held) - self._lo)
-            self._pixels, self._valid = self._pixels[:, keep], self._valid[keep]
+            pixels, valid = self._pixels[:, rows[0] - self._lo :], self._valid[rows[0] - self._lo :]
             if rows[1] > held:
-                pixels, valid = self._scene.read(rows=(held, rows[1]))
-                self._pixels = np.concatenate([self._pixels, pixels], axis=1)
-                self._valid = np.concatenate([self._valid, valid])
-        self._lo = rows[0]
-        return self._pixels, self._valid
+                more, more_valid = self._scene.read(rows=(held, self._end_of_block(rows[1])))
+                pixels = np.concatenate([pixels, more], axis=1)
+                valid = np.concatenate([valid, more_valid])
+        self._lo, self._pixels, self._valid = rows[0], pixels, valid
+        count = rows[1] - rows[0]
+        return pixels[:, :count], valid[:count]
 
     def unreadable_rows(self, rows: Span) -> tuple[int, ...]:
         """Return what `Scene.unreadable_rows` returns."""
@@ -227,6 +227,14 @@ class OrderedRows:
 
     def _holds(self, row: int) -> bool:
         return self._pixels is not None and self._lo <= row < self._lo + self._pixels.shape[1]
+
+    def _end_of_block(self, row: int) -> int:
+        """Return the end of the blocks that the row before ``row`` lies in."""
+        spec = self._scene.spec
+        if spec.is_sequential:  # there the last block can be the whole scene
+            return row
+        height = spec.block[0]
+        return min(-(-row // height) * height, spec.height)
 
 
 @contextmanager

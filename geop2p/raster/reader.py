@@ -1,0 +1,70 @@
+"""A scene that a process keeps open: its strips overlap, and no block is decoded twice.
+
+One thread opens the scene, reads and closes it, since GDAL's settings belong to a thread. It reads
+whole rows of blocks, and keeps those that the next strip begins with. GDAL could decode blocks by
+several threads, but then it tells of damaged ones no more (GDAL 3.10).
+"""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+from geop2p.raster.scene import Mask, OrderedRows, Pixels, SceneSource, Span, open_source
+
+Rows = tuple[Pixels, Mask, tuple[int, ...]]
+
+
+class SceneReader:
+    """A scene that any thread may read; it is opened at the first read.
+
+    Parameters
+    ----------
+    source : SceneSource
+        The scene.
+    """
+
+    def __init__(self, source: SceneSource) -> None:
+        self._source = source
+        self._stack = ExitStack()
+        self._rows: OrderedRows | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="geop2p-reader")
+
+    def read(self, *, rows: Span) -> Rows:
+        """Return (C, h, W) pixels, (h, W) valid, and the first row of each unreadable block.
+
+        Raises
+        ------
+        SceneError
+            When the scene cannot be opened or read.
+        """
+        return self._thread.submit(self._read, rows).result()
+
+    def _read(self, rows: Span) -> Rows:
+        if self._rows is None:
+            self._rows = OrderedRows(self._stack.enter_context(open_source(self._source)))
+        return *self._rows.read(rows=rows), self._rows.unreadable_rows(rows)
+
+    def close(self) -> None:
+        """Close the scene; what is under way is finished first."""
+        self._thread.submit(self._stack.close)
+        self._thread.shutdown(wait=True)
+
+
+_READERS: dict[str, SceneReader] = {}
+_LOCK = threading.Lock()
+
+
+def find_reader(key: str, source: SceneSource) -> SceneReader:
+    """Return this process's reader of that key; it is made at the first call."""
+    with _LOCK:
+        if key not in _READERS:
+            _READERS[key] = SceneReader(source)
+        return _READERS[key]
+
+
+def close_reader(key: str) -> None:
+    """Close this process's reader of that key, if there is one."""
+    with _LOCK:
+        reader = _READERS.pop(key, None)
+    if reader is not None:
+        reader.close()
