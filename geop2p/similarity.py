@@ -15,6 +15,7 @@ section 3.2: exponents of the five scales.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -136,14 +137,25 @@ def _at_scale(
 
 
 def _smoothed(pictures: Tensor) -> Tensor:
-    """Return Gaussian means over windows: (N, K, H, W) to (N, K, H - 10, W - 10)."""
-    distances = torch.arange(WINDOW, dtype=torch.float32) - WINDOW // 2
+    """Return Gaussian means over windows: (N, K, H, W) to (N, K, H - 10, W - 10).
+
+    As products with banded matrices, which are quicker than convolutions of one channel.
+    """
+    height, width = pictures.shape[2:]
+    smooth: Tensor = _band(height) @ pictures @ _band(width).T
+    return smooth
+
+
+@lru_cache(maxsize=32)
+def _band(length: int) -> Tensor:
+    """Return the matrix whose rows hold the window's weights: (length - 10, length) float32."""
+    distances = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     weights = torch.exp(-((distances / SIGMA) ** 2) / 2)
-    weights = weights / weights.sum()
-    planes = pictures.flatten(0, 1)[:, None]  # (N, K, H, W) -> (N * K, 1, H, W)
-    planes = F.conv2d(planes, weights.view(1, 1, -1, 1))
-    planes = F.conv2d(planes, weights.view(1, 1, 1, -1))
-    return planes[:, 0].reshape(*pictures.shape[:2], *planes.shape[2:])
+    weights = (weights / weights.sum()).float()
+    band = torch.zeros(length - WINDOW + 1, length)
+    for offset, weight in enumerate(weights):
+        band.diagonal(offset).fill_(weight)
+    return band
 
 
 def _continued(picture: Tensor) -> Tensor:
