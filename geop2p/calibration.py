@@ -16,7 +16,7 @@ from geop2p.quantisation import Range
 BATCH = 4
 """Tiles that the generator is shown at a time."""
 BINS = 4096
-STEPS = 16
+STEPS = 8
 """Ranges that are tried on each side for the least squared error."""
 SHOWN_RANGE = (-1.0, 1.0)
 """Of tiles, always."""
@@ -136,7 +136,7 @@ def percentile(share: float) -> Method:
 
 def least_error(histogram: Histogram) -> Range:
     """Return the range with the least mean squared error of rounding and clipping."""
-    values, counts = histogram.centres, histogram.counts
+    values, counts = histogram.centres.float(), histogram.counts.float()
     best, found = float("inf"), (histogram.low, histogram.high)
     for low in _shrunk(histogram.low):
         for high in _shrunk(histogram.high):
