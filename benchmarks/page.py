@@ -1,0 +1,162 @@
+"""Put measured figures into the documents, between ``<!-- measured:NAME -->`` and ``<!-- end -->``.
+
+    python benchmarks/page.py
+
+Everything comes from `results/`; a block whose file is not there is left as it is.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from record import recorded
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "docs/performance.md", ROOT / "README.md")
+MARKED = re.compile(r"(<!-- measured:(\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+NAMES = {
+    "plain": "plain script",
+    "monai": "MONAI",
+    "dask": "Dask",
+    "torch": "geop2p `--engine torch`, the reference",
+    "packed": "geop2p `--engine packed`",
+    "int8": "geop2p `--precision int8`",
+}
+Figures = dict[str, Any]
+
+
+def main() -> None:
+    """Rewrite the marked blocks of every page."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        page.write_text(MARKED.sub(_block, text), encoding="utf-8")
+
+
+def _block(found: re.Match[str]) -> str:
+    source, make = BLOCKS[found[2]]
+    content = recorded(source)
+    if content is None:
+        return found[0]
+    return f"{found[1]}\n{make(content).strip()}\n\n{found[4]}"
+
+
+def translations(content: Figures) -> str:
+    """Return the whole commands: a table a model."""
+    figures = content["figures"]
+    parts = [f"{_source(content)}: {figures['scene']}, overlap {figures['overlap']}."]
+    heads = ("", "seconds", "x plain", "with start-up", "CPU seconds", "peak MiB")
+    for model, found in figures["models"].items():
+        rows = [
+            (
+                NAMES[name],
+                f"{variant['seconds']:.1f}",
+                f"{variant['times_plain']:.2f} ({variant['times_plain_median']:.2f})",
+                f"{variant['wall_seconds']:.1f}",
+                f"{variant['cpu_seconds']:.0f}",
+                f"{variant['peak_mib']:.0f}",
+                _percent(variant.get("share_not_generator")),
+                _apart(variant.get("difference")),
+            )
+            for name, variant in found["variants"].items()
+        ]
+        title = f"`{model}`, {found['gflop_a_tile']:.1f} GFLOP a tile, {found['rounds']} rounds:"
+        parts += [title, _table((*heads, "not generator", "from the reference"), rows)]
+        parts += [f"{NAMES[name]}: failed." for name in found["failed"]]
+    return "\n\n".join(parts)
+
+
+def engines(content: Figures) -> str:
+    """Return the engines: a table a model."""
+    parts = [f"{_source(content)}."]
+    heads = ("engine", "ms a tile", "x torch", "GFLOP/s", "of sgemm", "levels that differ", "by")
+    for model, found in content["figures"]["models"].items():
+        rows = [
+            (
+                name,
+                f"{engine['ms_a_tile']:.1f} ({engine['ms_a_tile_median']:.1f})",
+                f"{engine['times_torch']:.2f}",
+                f"{engine['gflop_s']:.0f}",
+                f"{engine['share_of_sgemm']:.0%}",
+                f"{engine['difference']['share_of_values']:.2%}",
+                f"at most {engine['difference']['largest_grey_levels']}",
+            )
+            for name, engine in found["engines"].items()
+        ]
+        peaks = found["peaks_gflop_s"]
+        limits = f"sgemm {peaks['sgemm']:.0f} GFLOP/s"
+        if "int8_product" in peaks:
+            limits += f", 8-bit product {peaks['int8_product']:.0f}"
+        parts += [f"`{model}`; {limits}:", _table(heads, rows)]
+        parts += [f"`{name}`: could not be made." for name in found["failed"]]
+    return "\n\n".join(parts)
+
+
+def memory(content: Figures) -> str:
+    """Return how memory grows with the scene's height."""
+    figures = content["figures"]
+    low, high = figures["peak_mib_of_2000_rows"], figures["peak_mib_of_20000_rows"]
+    return (
+        f"{_source(content)}: {low} MiB for 2,000 rows, {high} MiB for 20,000 rows of "
+        f"{figures['width']:,} columns by `{figures['model']}`, "
+        f"{figures['ratio']:.2f} times as much."
+    )
+
+
+def speed(content: Figures) -> str:
+    """Return the README's paragraph."""
+    sentences = []
+    size = content["figures"]["size"]
+    for model, found in content["figures"]["models"].items():
+        variants = found["variants"]
+        told = [
+            f"{variants[name]['seconds']:.0f} s {words} ({variants[name]['times_plain']:.1f}x)"
+            for name, words in (("packed", "in float32"), ("int8", "in 8 bits"))
+            if name in variants
+        ]
+        peers = ", ".join(
+            f"{NAMES[name]} {variants[name]['seconds']:.0f} s"
+            for name in ("plain", "monai", "dask")
+            if name in variants
+        )
+        sentences.append(f"- `{model}`: geop2p {' and '.join(told)}; {peers}")
+    machine = content["machine"].partition(",")[0]
+    return (
+        f"A scene of {size} x {size} pixels on {machine}, start-up left out, x: times as fast as "
+        "the plain script (a window per tile, one tile at a time):\n\n" + "\n".join(sentences)
+    )
+
+
+def _source(content: Figures) -> str:
+    return (
+        f"{content['date']}, commit {content['commit']}, {content['machine']}, "
+        f"`{content['command']}`"
+    )
+
+
+def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [heads, ("---",) * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
+
+
+def _apart(difference: Figures | None) -> str:
+    if difference is None:
+        return ""
+    return f"{difference['mean_grey_levels']:.2f} levels, {difference['psnr_db']:.0f} dB"
+
+
+BLOCKS: dict[str, tuple[str, Callable[[Figures], str]]] = {
+    "translate_cpu": ("translate_cpu", translations),
+    "engines": ("engines", engines),
+    "memory": ("memory", memory),
+    "speed": ("translate_cpu", speed),
+}
+"""Name of a block to the file of its figures and what makes it."""
+
+
+if __name__ == "__main__":
+    main()
