@@ -165,7 +165,7 @@ def _text(report: "EvaluateReport") -> str:
         )
     for key, found in report.inception.items():
         lines += ["", f"Inception, {report.model if key == 'model' else report.against}"]
-        lines += _columns([[name, written(value, "{:.4f}")] for name, value in found.items()])
+        lines += _columns([[name, written(value, "{:.6g}")] for name, value in found.items()])
     kept = [f"kept: {escaped(path)}" for path in (report.map_path, report.page) if path]
     return "\n".join([*lines, *kept])
 

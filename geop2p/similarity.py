@@ -125,12 +125,14 @@ def _at_scale(
     made: Tensor, real: Tensor, *, mask: Tensor, span: float, corner: tuple[int, int]
 ) -> Scale:
     is_counted = _all_in_window(mask)
-    made, real = (_continued(picture) for picture in (made, real))
+    centre = real.mean()  # second moments of small numbers lose fewer digits
+    made, real = (_continued(picture - centre) for picture in (made, real))
     stacked = torch.stack([made, real, made * made, real * real, made * real])  # (5, K, H, W)
     mean_m, mean_r, mean_mm, mean_rr, mean_mr = _smoothed(stacked)
     c1, c2 = (K1 * span) ** 2, (K2 * span) ** 2
     variances = (mean_mm - mean_m**2).clamp(min=0) + (mean_rr - mean_r**2).clamp(min=0)
     structure = (2 * (mean_mr - mean_m * mean_r) + c2) / (variances + c2)
+    mean_m, mean_r = mean_m + centre, mean_r + centre
     luminance = (2 * mean_m * mean_r + c1) / (mean_m**2 + mean_r**2 + c1)
     whole, part = ((x.mean(dim=0) * is_counted).numpy() for x in (luminance * structure, structure))
     return Scale(whole=whole, structure=part, is_counted=is_counted.numpy(), corner=corner)
@@ -152,6 +154,7 @@ def _band(length: int) -> Tensor:
     distances = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     weights = torch.exp(-((distances / SIGMA) ** 2) / 2)
     weights = (weights / weights.sum()).float()
+    weights[WINDOW // 2] += 1 - weights.double().sum()  # or flat parts have a variance
     band = torch.zeros(length - WINDOW + 1, length)
     for offset, weight in enumerate(weights):
         band.diagonal(offset).fill_(weight)
