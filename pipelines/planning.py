@@ -165,15 +165,7 @@ def make_plan(
     if map_format.driver not in PICTURE_DRIVERS:
         check_storable(spec.path, Georeference.of(spec))
     stretch = choose_stretch(request, scene, card)
-    engine = choose_engine(
-        device=request.device,
-        precision=request.precision,
-        batch_size=request.batch_size,
-        threads=request.threads
-        or lane_threads(request.workers, is_elsewhere=request.scheduler is not None),
-        name=request.engine,
-        fitness=chosen.fitness,
-    )
+    engine = _engine(request, chosen.fitness)
     job = StripJob(
         source=scene.source,
         grid=choose_grid(request, spec, card),
@@ -196,6 +188,19 @@ def make_plan(
         tags=tags,
         fingerprint=_fingerprint(job, identity=identity, engine=engine, tags=tags)
         | {"function": None if card is not None else job.lane},  # never met again
+    )
+
+
+def _engine(request: Request, fitness: Fitness) -> Engine:
+    """Return how the generator is run; raises what `choose_engine` raises."""
+    return choose_engine(
+        device=request.device,
+        precision=request.precision,
+        batch_size=request.batch_size,
+        threads=request.threads
+        or lane_threads(request.workers, is_elsewhere=request.scheduler is not None),
+        name=request.engine,
+        fitness=fitness,
     )
 
 
