@@ -80,6 +80,7 @@ REPORTS = {
     "train": ("geop2p.pipelines.train", "TrainReport"),
     "prepare": ("geop2p.pipelines.prepare", "PrepareReport"),
     "evaluate": ("geop2p.pipelines.evaluation_report", "EvaluateReport"),
+    "quantize": ("geop2p.pipelines.quantize", "QuantizeReport"),
     "check": ("geop2p.pipelines.check", "CheckReport"),
 }
 """Command to the dataclass whose fields are the keys of its JSON object."""
@@ -91,6 +92,7 @@ JSON_TYPES = {
     "tuple of str": "list of texts",
     "int": "whole number",
     "float": "number",
+    "float or None": "number or null",
     "bool": "true or false",
     "dict": "object",
     "dict of str to int": "object",
