@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from geop2p.allocator import keep_freed_memory
 from geop2p.cli.options import device_option, in_order
 from geop2p.cli.output import Output, output_options
 from geop2p.redaction import escaped
@@ -35,6 +36,13 @@ RUN_OPTIONS = (
         "--workers",
         type=click.IntRange(0),
         help="Threads that load pairs ahead. Default: 0 on a CPU, 4 for a GPU.",
+    ),
+    click.option(
+        "--compile/--no-compile",
+        "compile_networks",
+        default=False,
+        show_default=True,
+        help="Let torch compile both networks first: minutes that long runs on a GPU gain back.",
     ),
     click.option(
         "--save-every",
@@ -228,6 +236,7 @@ def train(ctx: click.Context, /, output: Output, **options: Any) -> None:  # noq
     The defaults are the recipe of the pix2pix paper. A run that was stopped goes on with --resume
     RUN, where --epochs and --epochs-decay may also be raised.
     """
+    keep_freed_memory()
     from geop2p.pipelines.train import train as train_generator
 
     given = {name: value for name, value in options.items() if _is_given(ctx, name)}

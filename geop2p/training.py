@@ -10,7 +10,11 @@ Isola et al. 2017, section 3.3 and appendix 6.2: Adam with rate 2e-4 and betas 0
 one step of the discriminator, then one of the generator.
 """
 
-from collections.abc import Iterator, Mapping
+import copy
+import platform
+import subprocess
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +40,15 @@ LOSS_PARTS = ("discriminator_real", "discriminator_fake", "generator_gan", "gene
 
 LEAST_SIDE = 16
 """Pixels; smaller views have no SSIM, whose window is 11 wide."""
+COMPILER_ERRORS = (
+    RuntimeError,
+    OSError,
+    ImportError,
+    AttributeError,
+    TypeError,
+    subprocess.SubprocessError,
+)
+"""What `torch.compile` raises where a compiler, its headers or a GPU's language are missing."""
 BETAS = (0.5, 0.999)
 DROPOUT_STREAM = 3
 """Tells the random numbers of dropout from those of the order and of views."""
@@ -130,6 +143,10 @@ class TrainingConfig:
         return epoch >= self.total_epochs - self.freeze_norm_epochs
 
 
+Passes = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
+"""Forward passes of the generator's body and of the discriminator."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Position:
     """Where a training is: complete epochs, steps done in the present one, steps done in all."""
@@ -144,15 +161,19 @@ class Trainer:
 
     def __init__(self, config: TrainingConfig, *, device: torch.device) -> None:
         self.config, self.device = config, device
+        self._format = training_format(device)
         self.generator = build_generator(config.generator)
         self.discriminator = build_discriminator(config.discriminator)
         for network, seed in ((self.generator, config.seed), (self.discriminator, config.seed + 1)):
             initialise(network, seed=seed)
-            place(network, device)
+            place(network, device, memory_format=self._format)
         self._optimisers = {
             "generator": _adam(self.generator, config.lr),
             "discriminator": _adam(self.discriminator, config.lr),
         }
+        self._eager: Passes = (self.generator.body, self.discriminator)  # type: ignore[assignment]
+        self._compiled = self._eager
+        self._body, self._judge_pair = self._eager
         self._amp_dtype = _amp_dtype(device)
         needs_scale = config.amp and self._amp_dtype == torch.float16
         self._scaler = torch.amp.GradScaler(device.type, enabled=needs_scale)
@@ -170,13 +191,51 @@ class Trainer:
     def step(self, scene: Tensor, truth: Tensor, *, position: Position) -> Tensor:
         """Train both networks on a batch of native values; return `LOSS_PARTS`, (4,) float32."""
         torch.manual_seed(_dropout_seed(self.config.seed, position))
-        scene = to_unit(scene, self.config.scene, device=self.device)
-        truth = to_unit(truth, self.config.map, device=self.device)
+        layout: dict[str, Any] = {"device": self.device, "memory_format": self._format}
+        scene = to_unit(scene, self.config.scene, **layout)
+        truth = to_unit(truth, self.config.map, **layout)
+        self._body, self._judge_pair = (
+            self._compiled if len(scene) == self.config.batch_size else self._eager
+        )
         generated = self._generate(scene)
         real, fake = self._train_discriminator(scene, truth, generated.detach())
         gan, l1 = self._train_generator(scene, truth, generated)
         self._scaler.update()
         return torch.stack([real, fake, gan, l1]).detach()
+
+    def compile_networks(self) -> str:
+        """Let torch compile both networks for whole batches; return why it could not, or nothing.
+
+        A step is done on trial; weights, optimisers and statistics are as they were after it.
+        """
+        before = copy.deepcopy(self.state())
+        options: dict[str, Any] = {"fallback_random": True}  # dropout draws what it draws eagerly
+        body, judge_pair = (
+            torch.compile(part, dynamic=False, options=options) for part in self._eager
+        )
+        self._compiled = (body, judge_pair)
+        problem = ""
+        try:
+            self._try_step()
+        except COMPILER_ERRORS as exc:
+            self._compiled = self._eager
+            problem = (str(exc).splitlines() or [""])[0] or type(exc).__name__
+        self.load_state(before)
+        return problem
+
+    def _try_step(self) -> None:
+        size, batch_size = self.config.crop_size, self.config.batch_size
+        scene, truth = (
+            torch.full((batch_size, bands, size, size), scaling.low)
+            for bands, scaling in (
+                (self.config.generator.in_bands, self.config.scene),
+                (self.config.generator.out_bands, self.config.map),
+            )
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a compiler says of its own parts
+            self.begin_epoch(0)
+            self.step(scene, truth, position=Position())
 
     def state(self) -> dict[str, Any]:
         """Return weights, optimisers and loss scale: tensors and plain values only."""
@@ -195,17 +254,18 @@ class Trainer:
             groups = optimiser.state_dict()["param_groups"]  # the recipe's, whatever a file says
             moments = state["optimisers"][name]["state"]
             optimiser.load_state_dict({"state": moments, "param_groups": groups})
+            _lay_out_moments(optimiser)
         self._scaler.load_state_dict(state["scaler"])
 
     def _generate(self, scene: Tensor) -> Tensor:
         with self._autocast():
-            features = self.generator.body(scene)  # type: ignore[operator]
+            features = self._body(scene)
         generated: Tensor = self.generator.head(features.float())  # type: ignore[operator]
         return generated
 
     def _judge(self, scene: Tensor, picture: Tensor) -> Tensor:
         with self._autocast():
-            logits: Tensor = self.discriminator(torch.cat([scene, picture], dim=1))
+            logits: Tensor = self._judge_pair(torch.cat([scene, picture], dim=1))
         return logits
 
     def _train_discriminator(
@@ -244,11 +304,17 @@ def least_bytes(config: TrainingConfig) -> int:
     return 16 * sum(parameter.numel() for network in networks for parameter in network.parameters())
 
 
-def to_unit(pixels: Tensor, scaling: Scaling, *, device: torch.device) -> Tensor:
-    """Return native values as float32 in [-1, 1] on ``device``, channels last; excess is cut."""
+def to_unit(
+    pixels: Tensor,
+    scaling: Scaling,
+    *,
+    device: torch.device,
+    memory_format: torch.memory_format = torch.channels_last,
+) -> Tensor:
+    """Return native values as float32 in [-1, 1] on ``device``; excess is cut."""
     values = pixels.to(device, non_blocking=True).float()
     values = (values - scaling.low) * (2 / (scaling.high - scaling.low)) - 1
-    return values.clamp_(-1, 1).contiguous(memory_format=torch.channels_last)
+    return values.clamp_(-1, 1).contiguous(memory_format=memory_format)
 
 
 def from_unit(values: Tensor, scaling: Scaling) -> Tensor:
@@ -257,9 +323,31 @@ def from_unit(values: Tensor, scaling: Scaling) -> Tensor:
     return native if scaling.dtype.startswith("float") else native.round()
 
 
-def place(network: nn.Module, device: torch.device) -> None:
-    """Move a network to ``device``, its convolutions channels last: quicker on CPU and GPU."""
-    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+def place(
+    network: nn.Module,
+    device: torch.device,
+    *,
+    memory_format: torch.memory_format = torch.channels_last,
+) -> None:
+    """Move a network to ``device``; channels last draws maps quicker on CPU and GPU."""
+    network.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
+
+
+def training_format(device: torch.device) -> torch.memory_format:
+    """Return the order of channels that networks train quickest in.
+
+    On a CPU it is not the one that they draw quickest in: the gradients of weights cost less
+    channels first, and Adam copies whatever is not contiguous (docs/performance.md).
+    """
+    return torch.contiguous_format if device.type == "cpu" else torch.channels_last
+
+
+def is_amp_slow(device: torch.device) -> bool:
+    """Return whether ``device`` emulates bfloat16, which makes it slower than float32."""
+    has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    if device.type != "cpu" or has_bf16 is None or platform.machine() not in {"x86_64", "AMD64"}:
+        return False
+    return not has_bf16()
 
 
 def freeze_norm(network: nn.Module) -> None:
@@ -271,6 +359,14 @@ def freeze_norm(network: nn.Module) -> None:
 
 def _adam(network: nn.Module, rate: float) -> torch.optim.Adam:
     return torch.optim.Adam(network.parameters(), lr=rate, betas=BETAS, fused=True)
+
+
+def _lay_out_moments(optimiser: torch.optim.Adam) -> None:
+    """Give every moment the strides of its weights: a file may be of another device or version."""
+    for parameter, moments in optimiser.state.items():
+        for name, moment in moments.items():
+            if moment.shape == parameter.shape and moment.stride() != parameter.stride():
+                moments[name] = torch.empty_like(parameter).copy_(moment)
 
 
 def _amp_dtype(device: torch.device) -> torch.dtype:

@@ -34,10 +34,16 @@ from geop2p.pipelines.resuming import (
     take_over,
     told_as_damage,
 )
+from geop2p.pipelines.training_device import (
+    loader_threads,
+    ready_trainer,
+    resident_pairs,
+    training_device,
+)
 from geop2p.pipelines.training_options import RunOptions, Settings, TrainOptions
 from geop2p.pipelines.training_run import MODEL, Run, run_epochs, trim_log
 from geop2p.style import find_palette
-from geop2p.training import Trainer, TrainingConfig, least_bytes
+from geop2p.training import TrainingConfig
 from geop2p.validation import Validator, spread
 from geop2p.writing import told_as_output_error
 
@@ -218,25 +224,27 @@ def _open(
     scored = found.val or tuple(
         found.train[i] for i in spread(len(found.train), MOST_SCORED_OF_TRAINING)
     )
-    device = _device(options.device)
-    _check_memory(config, device)
+    device = training_device(options.device)
+    trainer = ready_trainer(config, device, compile_networks=options.compile_networks)
+    store = PairStore(found.train, load_size=settings.load_size, is_reversed=is_reversed)
     return Run(
         folder=folder,
         settings={"pairs": str(source.resolve())} | asdict(settings),
         facts=facts_seen,
         given_facts=facts,
         pairs=found,
-        store=PairStore(found.train, load_size=settings.load_size, is_reversed=is_reversed),
+        store=store,
+        resident=resident_pairs(store, device),
         validator=Validator(
             store=PairStore(scored, load_size=settings.load_size, is_reversed=is_reversed),
             config=config,
             palette=facts_seen.palette,
         ),
-        trainer=Trainer(config, device=device),
+        trainer=trainer,
         save_every=options.save_every,
         save_minutes=options.save_minutes,
         max_minutes=options.max_minutes,
-        workers=_workers(options.workers, device),
+        workers=loader_threads(options.workers, device),
         on_progress=options.on_progress,
     )
 
@@ -324,38 +332,6 @@ def _facts(options: RunOptions, *, known: CardFacts) -> CardFacts:
     if options.gsd_m is not None:
         facts = replace(facts, gsd_m=options.gsd_m)
     return facts
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as exc:
-        raise OptionError(f"--device {name!r} (choose auto, cpu, cuda or cuda:N)") from exc
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise OptionError(f"--device {name}: {torch.cuda.device_count()} CUDA devices are here")
-    return device
-
-
-def _check_memory(config: TrainingConfig, device: torch.device) -> None:
-    """Refuse networks that cannot fit, before a system that promises any memory kills for it."""
-    if device.type == "cuda":
-        there = torch.cuda.mem_get_info(device)[1]
-    else:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    needed = least_bytes(config)
-    if needed > there:
-        raise OutOfMemoryError(
-            f"both networks need {needed / 2**30:.1f} GiB to be trained, {device} has "
-            f"{there / 2**30:.1f} GiB (choose a smaller --ngf, --ndf or --max-channels)"
-        )
-
-
-def _workers(given: int | None, device: torch.device) -> int:
-    if given is not None:
-        return given
-    return 4 if device.type == "cuda" else 0
 
 
 def _names(kind: type, given: Mapping[str, Any]) -> set[str]:

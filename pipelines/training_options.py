@@ -38,6 +38,7 @@ class TrainOptions(TypedDict, total=False):
     gsd_m: float
     device: str
     workers: int
+    compile_networks: bool
     save_every: int
     save_minutes: float
     max_minutes: float
@@ -103,6 +104,8 @@ class RunOptions:
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     workers : int or None
         Threads that load pairs; None: none on a CPU, four for a GPU.
+    compile_networks : bool
+        Let torch compile both networks: last bits differ, the recipe does not.
     save_every : int, epochs
         Between checkpoints, each with a grid of pictures.
     save_minutes : float, minutes
@@ -118,6 +121,7 @@ class RunOptions:
     gsd_m: float | None = None
     device: str = "auto"
     workers: int | None = None
+    compile_networks: bool = False
     save_every: int = 10
     save_minutes: float = 10.0
     max_minutes: float = 0.0

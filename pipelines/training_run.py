@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from geop2p.pairs import PairSet
 from geop2p.pipelines.stopping import signals_held_back
 from geop2p.plots import save_grid
 from geop2p.progress import OnProgress, Progress, ignore_progress
+from geop2p.resident import ResidentPairs
 from geop2p.statistics import LEAST_BATCH, has_statistics, reestimate_statistics
 from geop2p.training import LOSS_PARTS, Position, Trainer, to_unit
 from geop2p.validation import Validator, as_rgb, spread
@@ -68,8 +70,10 @@ class LossWatch:
         TrainingError
             When a loss is NaN or infinite; it names the step and the part of the loss.
         """
-        for position, losses in self._waiting:
-            values = losses.double().cpu()
+        if not self._waiting:
+            return
+        told = torch.stack([losses for _position, losses in self._waiting]).double().cpu()
+        for (position, _losses), values in zip(self._waiting, told, strict=True):
             for part, value in zip(LOSS_PARTS, values.tolist(), strict=True):
                 if not torch.isfinite(torch.tensor(value)):
                     raise self._error(part, value, position)
@@ -106,6 +110,8 @@ class Run:
         Every option of the run, plain values only; kept in checkpoints and in the card.
     facts, given_facts : CardFacts
         As the generator's direction has them, and as they were given.
+    resident : ResidentPairs or None
+        The store's pairs on the device, where that is not the CPU.
     sums : (4,) float64
         Losses of the present epoch so far.
     seconds : float
@@ -123,6 +129,7 @@ class Run:
     store: PairStore
     validator: Validator
     trainer: Trainer
+    resident: ResidentPairs | None = None
     position: Position = field(default_factory=Position)
     sums: Tensor = field(default_factory=_no_losses)
     seconds: float = 0.0
@@ -271,8 +278,10 @@ def _run_steps(run: Run) -> bool:
     rule = ViewRule(augment=config.augment, size=config.crop_size, seed=config.seed)
     check_every = CHECK_EVERY if run.trainer.device.type == "cuda" else 1
     watch = LossWatch(run.folder, sums=run.sums, check_every=check_every)
-    batches = epoch_batches(
-        run.store,
+    source = (
+        partial(epoch_batches, run.store) if run.resident is None else run.resident.epoch_batches
+    )
+    batches = source(
         rule=rule,
         epoch=position.epoch,
         batch_size=config.batch_size,

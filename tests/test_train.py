@@ -317,6 +317,15 @@ def test_pictures_need_neither_rasterio_nor_dask(tmp_path, pairs):
     assert found.stdout.strip() == ""
 
 
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_mixed_precision_that_does_not_pay_is_told_in_one_line(
+    tmp_path, pairs, monkeypatch, caplog, is_slow
+):
+    monkeypatch.setattr("geop2p.pipelines.training_device.is_amp_slow", lambda _device: is_slow)
+    train(pairs, tmp_path / "run", amp=True, **TINY | {"epochs": 0})
+    assert [record.getMessage().count("--amp") for record in caplog.records] == [1] * is_slow
+
+
 @pytest.mark.gpu
 def test_a_gpu_trains_in_mixed_precision(tmp_path, pairs):
     if not torch.cuda.is_available():

@@ -7,8 +7,16 @@ from geop2p.errors import OptionError
 from geop2p.losses import adversarial_loss, l1_loss
 from geop2p.model import Scaling
 from geop2p.networks import DiscriminatorConfig, GeneratorConfig
-from geop2p.training import Position, Trainer, TrainingConfig, from_unit, to_unit
+from geop2p.training import (
+    Position,
+    Trainer,
+    TrainingConfig,
+    from_unit,
+    is_amp_slow,
+    to_unit,
+)
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 GENERATOR = GeneratorConfig(arch="resnet_6blocks", ngf=4)
 DISCRIMINATOR = DiscriminatorConfig(ndf=4, n_layers=1)
@@ -98,6 +106,35 @@ def test_a_restored_trainer_goes_on_to_the_same_weights():
         assert torch.equal(weight, resumed.discriminator.state_dict()[name])
 
 
+def test_a_state_of_another_memory_layout_goes_on_to_the_same_weights():
+    whole, _losses = trained(4)
+    half, _losses = trained(2)
+    state = channels_last(half.state())
+    resumed = Trainer(config(), device=CPU)
+    resumed.load_state(state)
+    resumed.begin_epoch(0)
+    for step in (2, 3):
+        resumed.step(*batch(), position=Position(step=step))
+    assert all(map(torch.equal, whole.generator.parameters(), resumed.generator.parameters()))
+
+
+def channels_last(value):
+    """Lay every picture-like tensor of a state out as other devices and versions do."""
+    if isinstance(value, dict):
+        return {name: channels_last(entry) for name, entry in value.items()}
+    if isinstance(value, torch.Tensor) and value.ndim == 4:
+        return value.clone(memory_format=torch.channels_last)
+    return value
+
+
+def test_moments_have_the_strides_of_their_weights():
+    trainer, _losses = trained(1)
+    trainer.load_state(channels_last(trainer.state()))
+    optimiser = trainer._optimisers["generator"]
+    for parameter, moments in optimiser.state.items():
+        assert moments["exp_avg"].stride() == parameter.stride()
+
+
 def test_frozen_epochs_keep_their_statistics():
     trainer = Trainer(config(epochs=1, epochs_decay=1, freeze_norm_epochs=1), device=CPU)
     trainer.begin_epoch(1)
@@ -111,6 +148,14 @@ def test_mixed_precision_trains_and_draws_in_float32():
     trainer, losses = trained(2, amp=True)
     assert torch.isfinite(torch.stack(losses)).all()
     assert all(parameter.dtype == torch.float32 for parameter in trainer.generator.parameters())
+
+
+@pytest.mark.parametrize("has_bf16", [False, True])
+def test_bfloat16_is_slow_where_a_cpu_emulates_it(monkeypatch, has_bf16):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert is_amp_slow(CPU) is not has_bf16
+    assert not is_amp_slow(torch.device("cuda"))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
@@ -139,3 +184,44 @@ def test_native_values_come_back(dtype):
 def test_impossible_recipes_are_refused(changes, expected):
     with pytest.raises(OptionError, match=expected):
         config(**changes)
+
+
+def refused(_part, **_options):
+    def run(_pixels):
+        raise RuntimeError("no compiler was found\nat all")
+
+    return run
+
+
+def test_what_cannot_be_compiled_is_trained_without(monkeypatch):
+    monkeypatch.setattr(torch, "compile", refused)
+    trainer, expected = Trainer(config(batch_size=2), device=CPU), trained(2, batch_size=2)[1]
+    assert trainer.compile_networks() == "no compiler was found"
+    trainer.begin_epoch(0)
+    found = [trainer.step(*batch(), position=Position(step=step)) for step in range(2)]
+    assert all(map(torch.equal, found, expected))
+
+
+def test_the_trial_of_a_compiler_leaves_no_trace(monkeypatch):
+    sizes = []
+
+    def compiled(part, **_options):
+        return lambda pixels: sizes.append(len(pixels)) or part(pixels)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    trainer, expected = Trainer(config(batch_size=2), device=CPU), trained(2, batch_size=2)[1]
+    assert trainer.compile_networks() == ""
+    trainer.begin_epoch(0)
+    found = [trainer.step(*batch(), position=Position(step=step)) for step in range(2)]
+    assert all(map(torch.equal, found, expected))
+    trainer.step(*batch(count=1), position=Position(step=2))  # a last, smaller batch
+    assert sizes == [2] * 12  # four passes in each of three steps, the trial's among them
+
+
+@pytest.mark.slow
+def test_compiled_networks_train_to_the_same_losses():
+    trainer, expected = Trainer(config(batch_size=2), device=CPU), trained(3, batch_size=2)[1]
+    assert trainer.compile_networks() == ""
+    trainer.begin_epoch(0)
+    found = [trainer.step(*batch(), position=Position(step=step)) for step in range(3)]
+    torch.testing.assert_close(torch.stack(found), torch.stack(expected), atol=1e-3, rtol=1e-3)

@@ -1,0 +1,28 @@
+"""The C library's allocator, told to keep what is freed: large pictures come and go all the time.
+
+A step of training frees hundreds of megabytes and asks for them again. By default each large block
+goes back to the system and comes anew, page by page, filled with zeros.
+
+References
+----------
+mallopt(3) of the GNU C library: M_TRIM_THRESHOLD, M_MMAP_MAX.
+"""
+
+import ctypes
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+KEPT_BYTES = 2**31 - 1
+"""The highest threshold that mallopt takes, an int."""
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep freed memory for its next use; return whether the C library can.
+
+    It cannot be undone, so it is for commands, and not for a library within other programs.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library than GNU's, another system
+        return False
+    is_trim_set = mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+    return bool(mallopt(M_MMAP_MAX, 0) and is_trim_set)

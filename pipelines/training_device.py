@@ -1,0 +1,86 @@
+"""The device that a training runs on: chosen, large enough, and what is made ready there."""
+
+import logging
+import os
+
+import torch
+
+from geop2p.batches import PairStore
+from geop2p.errors import OptionError, OutOfMemoryError
+from geop2p.resident import ResidentPairs
+from geop2p.training import Trainer, TrainingConfig, is_amp_slow, least_bytes
+
+logger = logging.getLogger(__name__)
+
+GPU_LOADERS = 4
+"""Threads that load pairs ahead for a GPU."""
+RESIDENT_SHARE = 4
+"""One part in so many of a GPU's free memory holds pairs."""
+
+
+def training_device(name: str) -> torch.device:
+    """Return the device that ``--device`` names.
+
+    Raises
+    ------
+    OptionError
+        When it is unknown, or not in this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as exc:
+        raise OptionError(f"--device {name!r} (choose auto, cpu, cuda or cuda:N)") from exc
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise OptionError(f"--device {name}: {torch.cuda.device_count()} CUDA devices are here")
+    return device
+
+
+def ready_trainer(
+    config: TrainingConfig, device: torch.device, *, compile_networks: bool = False
+) -> Trainer:
+    """Return a trainer on ``device``; what will make it slow is told in one line.
+
+    Raises
+    ------
+    OutOfMemoryError
+        When the networks cannot fit.
+    """
+    _check_memory(config, device)
+    if config.amp and is_amp_slow(device):
+        logger.warning("--amp: this CPU has no bfloat16 arithmetic, float32 is quicker (--no-amp)")
+    trainer = Trainer(config, device=device)
+    problem = trainer.compile_networks() if compile_networks else ""
+    if problem:
+        logger.warning("--compile: trained without, torch cannot compile here: %s", problem)
+    return trainer
+
+
+def resident_pairs(store: PairStore, device: torch.device) -> ResidentPairs | None:
+    """Return the store's pairs on a GPU, in a share of what is free there; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    most_bytes = torch.cuda.mem_get_info(device)[0] // RESIDENT_SHARE
+    return ResidentPairs(store, device=device, most_bytes=most_bytes)
+
+
+def loader_threads(given: int | None, device: torch.device) -> int:
+    """Return how many threads load pairs ahead: none on a CPU, whose cores all train."""
+    if given is not None:
+        return given
+    return GPU_LOADERS if device.type == "cuda" else 0
+
+
+def _check_memory(config: TrainingConfig, device: torch.device) -> None:
+    """Refuse networks that cannot fit, before a system that promises any memory kills for it."""
+    if device.type == "cuda":
+        there = torch.cuda.mem_get_info(device)[1]
+    else:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = least_bytes(config)
+    if needed > there:
+        raise OutOfMemoryError(
+            f"both networks need {needed / 2**30:.1f} GiB to be trained, {device} has "
+            f"{there / 2**30:.1f} GiB (choose a smaller --ngf, --ndf or --max-channels)"
+        )
