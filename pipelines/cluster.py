@@ -19,8 +19,9 @@ from geop2p.pipelines.lanes import LanePlugin, LaneSpec, close_lane, open_lane
 from geop2p.pipelines.request import Request
 from geop2p.pipelines.strips import StripJob
 
-READERS = 2
-"""Threads of a worker beside the lane: while one waits for pictures, the other reads and cuts."""
+READERS = {"cpu": 2, "cuda": 3}
+"""Threads of a worker beside the lane: while one waits for its strip, another has the next one
+read. A GPU has two strips at a time, so that copies overlap with computing."""
 CLUSTER_THREADS = 4
 """torch's threads in workers of a cluster. A fixed number, since bits depend on it: the map must
 not depend on the machines that the cluster happens to have."""
@@ -68,6 +69,7 @@ def hired(
         When workers cannot be started, or one elsewhere is not fit for the work.
     """
     settings = _SETTINGS | _worker_environment(lane.engine.threads)
+    threads = READERS[lane.engine.kind]
     with dask_kept_quiet(), dask.config.set(settings):
         if request.scheduler is not None:
             needs = needs_of(
@@ -83,14 +85,14 @@ def hired(
         elif request.workers:
             place = f"{request.workers} worker processes"
             with (
-                _processes(request.workers) as (cluster, client),
+                _processes(request.workers, threads=threads) as (cluster, client),
                 _plugged(client, job.lane, lane, owner=os.getpid()),
             ):
                 yield Crew(client=client, place=place, cluster=cluster)
         else:
             with (
                 torch_left_alone(),
-                _local(0) as (_, client),
+                _local(0, threads=threads) as (_, client),
                 _opened(job.lane, lane),
             ):
                 yield Crew(client=client, place="this process", can_hang=False)
@@ -113,9 +115,9 @@ def _worker_environment(threads: int) -> dict[str, int]:
 
 
 @contextmanager
-def _processes(workers: int) -> Iterator[tuple[SpecCluster, Client]]:
+def _processes(workers: int, *, threads: int) -> Iterator[tuple[SpecCluster, Client]]:
     """Start worker processes; none is left when this ends, and none is waited for."""
-    with _local(workers) as (cluster, client):
+    with _local(workers, threads=threads) as (cluster, client):
         try:
             yield cluster, client
         finally:
@@ -132,7 +134,7 @@ def _kill(cluster: SpecCluster) -> None:
 
 
 @contextmanager
-def _local(workers: int) -> Iterator[tuple[SpecCluster, Client]]:
+def _local(workers: int, *, threads: int) -> Iterator[tuple[SpecCluster, Client]]:
     """Start a scheduler and workers: 0 is one worker in this process, else that many processes.
 
     Nothing listens but on the loopback address, and there is no dashboard. `LocalCluster` cannot be
@@ -141,7 +143,7 @@ def _local(workers: int) -> Iterator[tuple[SpecCluster, Client]]:
     """
     listen = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
     place = {"host": "127.0.0.1"} if workers else {"protocol": "inproc://"}
-    options = {**place, **listen, "nthreads": READERS, "memory_limit": None}
+    options = {**place, **listen, "nthreads": threads, "memory_limit": None}
     worker = {
         "cls": Nanny if workers else Worker,
         "options": {**options, "silence_logs": logging.CRITICAL},

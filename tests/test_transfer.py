@@ -1,0 +1,47 @@
+"""Pixels reach a device and come back as they were; on a CPU nothing is copied."""
+
+import numpy as np
+import pytest
+import torch
+from scenes import noise
+
+from geop2p.transfer import Bus, Timeline, staged
+
+CPU = torch.device("cpu")
+
+
+def test_on_a_cpu_pixels_are_used_where_they_are():
+    pixels = noise(3, 20, 30, dtype="uint16")
+    bus = Bus(CPU)
+    (back,) = bus.fetch([bus.send(staged(pixels, CPU))]).wait()
+    assert np.shares_memory(back, pixels)
+    assert np.array_equal(back, pixels)
+
+
+def test_arrays_that_must_not_be_written_are_copied():
+    pixels = noise(1, 4, 4)
+    pixels.flags.writeable = False
+    assert not np.shares_memory(staged(pixels, CPU).numpy(), pixels)
+
+
+def test_time_is_given_to_the_stage_that_ended():
+    timeline = Timeline(CPU)
+    for stage in ("prepare", "generate", "", "prepare"):
+        timeline.mark(stage)
+    seconds = timeline.seconds()
+    assert seconds.keys() == {"prepare", "generate"}
+    assert min(seconds.values()) >= 0
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_pixels_come_back_from_a_gpu_as_they_were(dtype):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    device = torch.device("cuda")
+    pixels, bus, timeline = noise(3, 500, 700, dtype=dtype), Bus(device), Timeline(device)
+    returning = [bus.fetch([bus.send(staged(pixels, device))]) for _ in range(4)]
+    timeline.mark("copy")
+    assert all(np.array_equal(each.wait()[0], pixels) for each in returning)
+    torch.cuda.synchronize()
+    assert timeline.seconds()["copy"] >= 0
