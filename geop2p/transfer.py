@@ -5,7 +5,7 @@ result comes back once. Only `Returning.wait` waits for the device.
 """
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -36,6 +36,7 @@ class Bus:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._streams = (_stream(device), _stream(device)) if device.type == "cuda" else None
+        self._under_way: deque[torch.cuda.Event] = deque()
 
     def send(self, tensor: Tensor) -> Tensor:
         """Return a staged tensor on the device, for what is queued there from now on."""
@@ -49,7 +50,10 @@ class Bus:
         return sent
 
     def fetch(self, tensors: Sequence[Tensor]) -> "Returning":
-        """Begin to bring tensors back, as they will be when what is queued is done."""
+        """Begin to bring tensors back, as they will be when what is queued is done.
+
+        Where another fetching is under way, that is waited for, so that no more than two are.
+        """
         if self._streams is None:
             return Returning(tensors, None)
         back = self._streams[1]
@@ -62,6 +66,9 @@ class Bus:
                 tensor.record_stream(back)
             done = _event()
             done.record(back)
+        self._under_way.append(done)
+        if len(self._under_way) > 1:
+            self._under_way.popleft().synchronize()
         return Returning(here, done)
 
 
