@@ -6,7 +6,7 @@ row of sums a square.
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +162,8 @@ def _model_file(contender: Contender, mode: str, folder: Path) -> Path:
     if mode == contender.own_statistics:
         return Path(contender.path)
     path = folder / f"{contender.key}_{mode}.safetensors"
-    card = replace(contender.card, norm_statistics=mode)
-    if "int8" in {entry.name for entry in fields(card)}:  # ranges of the card's own statistics
-        card = replace(card, int8=None)
+    # ranges for 8 bits were measured with the card's own statistics
+    card = replace(contender.card, norm_statistics=mode, int8=None)
     save_model(path, contender.model.generator, card)
     return path
 

@@ -254,8 +254,9 @@ def test_a_split_is_chosen(ground, pairs, split, count):
 def test_a_page_needs_nothing_else_and_shows_best_median_and_worst(ground, tmp_path, run_cli):
     page = tmp_path / "page.html"
     words = ("--scene", ground.scene, "--truth", ground.labels, "--model", ground.model)
+    tiling = ("--overlap", 16, "--threads", 1)
     status, out, _err = run_cli(
-        "evaluate", *words, "--against", ground.other, "--overlap", 16, "--page", page, "--json"
+        "evaluate", *words, "--against", ground.other, *tiling, "--page", page, "--json"
     )
     report = json.loads(out)
     text = page.read_text(encoding="utf-8")
