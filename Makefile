@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MINUTES ?= 10
+ROUNDS ?= 1 3
 LOCATED_SCENE := sample_tiles/massachusetts/18778720.tif
 STREETS_SCENE := sample_tiles/dubai/scene3_part.jpg
 
@@ -57,14 +58,18 @@ types: $(STAMP)
 	ln -s $(CURDIR)/cli $(CURDIR)/pipelines build/types/geop2p/
 	cd build/types && $(CURDIR)/$(BIN)/python -m mypy --config-file $(CURDIR)/pyproject.toml --strict -p geop2p
 
-# SCENE=FILE measures on that scene; without one it is the sample, mirrored. Some 15 minutes
+# SCENE=FILE measures on that scene; without one it is the sample, mirrored. Some 20 minutes
 bench: $(STAMP)
 	$(BIN)/python -m pip show --quiet monai || \
 	    $(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
-	$(BIN)/python -W ignore benchmarks/engines.py
-	-$(BIN)/python -W ignore benchmarks/translate_cpu.py $(SCENE)
+	-$(BIN)/python -W ignore benchmarks/engines.py
+	-$(BIN)/python -W ignore benchmarks/translate_cpu.py $(SCENE) --rounds $(ROUNDS)
 	-$(BIN)/python -W ignore benchmarks/memory.py
+	-$(BIN)/python -W ignore benchmarks/startup.py
+	-$(BIN)/python -W ignore benchmarks/finish.py --repeats 1
+	-$(BIN)/python -W ignore benchmarks/train.py --rounds 3
 	$(BIN)/python benchmarks/pictures.py
+	$(BIN)/python benchmarks/page.py
 	$(BIN)/python benchmarks/summary.py
 
 docs: $(STAMP)

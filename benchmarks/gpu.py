@@ -34,7 +34,7 @@ from typing import IO, Any
 from record import record
 
 ROOT = Path(__file__).resolve().parents[1]
-LIMITS = {"machine": 60, "generator": 120, "whole": 150, "plain": 120, "training": 140}
+LIMITS = {"machine": 60, "generator": 110, "whole": 140, "plain": 100, "training": 170}
 """Section to the seconds that it may take."""
 MINUTES = 9.5
 Figures = dict[str, Any]

@@ -201,10 +201,14 @@ def plain(section: Section) -> None:
 
 
 def training(section: Section) -> None:
-    """Compare training with the plain loop."""
+    """Compare training with the plain loop; on a GPU also with networks that are compiled."""
     script = Path(__file__).parent / "train.py"
-    result = measured((sys.executable, script, "--device", str(section.device), "--json"))
-    section.figures |= result.report
+    words: list[str | Path] = [sys.executable, script, "--device", str(section.device), "--json"]
+    words += ["--only", "batch_1", "--rounds", "1"] if section.is_small else []
+    section.figures["eager"] = measured(words, timeout=90).report
+    section.keep()
+    if not section.is_small:
+        section.figures["compiled"] = measured([*words, "--compile"], timeout=90).report
 
 
 def _scene(section: Section) -> Path:

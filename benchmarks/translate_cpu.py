@@ -26,6 +26,7 @@ from record import record
 from scenes import Pixels, make_scene, read_picture
 from weights import CONFIGS, flop_of, model_file
 
+from geop2p.model import find_model
 from geop2p.networks import build_generator
 
 PEERS = {"plain": "plain.py", "monai": "monai_windows.py", "dask": "dask_overlap.py"}
@@ -36,12 +37,16 @@ OURS = {
 }
 """Name of a variant of geop2p to its options."""
 OPENING = """
-import json, sys, time
-from geop2p.model import load_model
+import json, os, sys, time
+from geop2p.engines.choice import Engine
+from geop2p.pipelines.lanes import LaneSpec
+model, name, precision = sys.argv[1:]
+engine = Engine(name=name, precision=precision, threads=os.cpu_count() or 1)
 start = time.perf_counter()
-load_model(sys.argv[1])
+LaneSpec(engine=engine, model_path=model).load()
 print(json.dumps({"seconds": time.perf_counter() - start}))
 """
+"""Opens a model and makes its engine; a packed engine is made later, at its first group."""
 BORDER = 128
 """Pixels at the scene's edge that maps are not compared in: peers end their lattice otherwise."""
 
@@ -89,9 +94,8 @@ class Comparison:
                 except CommandFailed as exc:
                     failed[name] = str(exc)
                     print(f"{self._name} {name} failed: {exc}", file=sys.stderr)
-        opening = self._opening_seconds()
         variants = {
-            name: _summary(found, opening=opening if name in OURS else 0)
+            name: _summary(found, opening=self._opening_seconds(name))
             for name, found in runs.items()
             if found
         }
@@ -99,7 +103,7 @@ class Comparison:
         for name, difference in self._differences().items():
             variants[name]["difference"] = difference
         flop = flop_of(build_generator(CONFIGS[self._name]))
-        facts = {"gflop_a_tile": flop / 1e9, "rounds": rounds, "opening_seconds": opening}
+        facts = {"gflop_a_tile": flop / 1e9, "rounds": rounds}
         return facts | {"variants": variants, "failed": failed}
 
     def _run(self, name: str) -> dict[str, Any]:
@@ -134,9 +138,13 @@ class Comparison:
             measured(geop2p_command(*words))
         return self._quantised
 
-    def _opening_seconds(self) -> float:
-        """Return how long the model takes to open: geop2p's seconds hold that, peers' do not."""
-        result = measured([sys.executable, "-c", OPENING, self._model])
+    def _opening_seconds(self, name: str) -> float:
+        """Return how long opening takes: geop2p's seconds hold that, peers' do not."""
+        if name in PEERS:
+            return 0.0
+        model = find_model(self._int8_model() if name == "int8" else self._model)
+        engine = ("packed", "int8") if name == "int8" else (name, "fp32")
+        result = measured([sys.executable, "-c", OPENING, model, *engine])
         seconds: float = result.report["seconds"]
         return seconds
 
@@ -179,7 +187,7 @@ def _run_figures(report: dict[str, Any]) -> dict[str, Any]:
 def _summary(runs: list[dict[str, Any]], *, opening: float) -> dict[str, Any]:
     """Return the quickest run's figures, and medians and the largest memory of all.
 
-    ``opening``, the seconds in which the model is opened, is not part of what is not generator.
+    ``opening``, seconds, is start-up, and not counted among what is not the generator's.
     """
     best = min(runs, key=lambda run: run["seconds"])
     seconds = [run["seconds"] for run in runs]
@@ -191,6 +199,7 @@ def _summary(runs: list[dict[str, Any]], *, opening: float) -> dict[str, Any]:
     }
     if "threads" not in best:  # one thread at a time draws, so its seconds are wall time
         generate = best["stages"]["generate"]
+        summary["opening_seconds"] = opening
         summary["share_not_generator"] = max(0, 1 - generate / (best["seconds"] - opening))
         summary["share_not_generator_with_opening"] = 1 - generate / best["seconds"]
     return summary
