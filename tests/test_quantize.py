@@ -36,7 +36,7 @@ PALETTE = Palette.from_list(
 def model_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
     model = load_model(random_model(path, ngf=2))
-    save_model(path, model.generator, replace(model.card, palette=PALETTE))
+    save_model(path, model.generator, replace(model.card, palette=PALETTE, tile=128))
     return path
 
 
@@ -56,19 +56,21 @@ def entry_of(config, **changes):
 
 @pytest.mark.usefixtures("one_thread")
 def test_the_command_quantises_measures_and_the_map_is_drawn(tmp_path, model_file, run_cli):
-    out = tmp_path / "m8.safetensors"
+    out, scene, labels = (tmp_path / name for name in ("m8.safetensors", "s.tif", "labels.tif"))
+    for path, sample in ((scene, SCENE), (labels, LABELS)):
+        write_scene(path, read_raster(sample)[0][:, 300:560, 100:400])
     status, told, err = run_cli(
-        *("quantize", model_file, "--calibrate", SCENE, "--tiles", 2, "--out", out),
-        *("--scene", SCENE, "--truth", LABELS, "--json"),
+        *("quantize", model_file, "--calibrate", scene, "--tiles", 2, "--out", out),
+        *("--scene", scene, "--truth", labels, "--json"),
     )
     assert status == 0, err
     report, entry = json.loads(told), read_card(out).int8
-    assert (report["tiles"], entry.tiles, entry.scenes[0].name) == (2, 2, SCENE.name)
+    assert (report["tiles"], entry.tiles, entry.scenes[0].name) == (2, 2, scene.name)
     assert report["psnr_db"] == entry.losses.psnr_db > 30
     assert report["is_within_limits"] == entry.is_within_limits
     assert entry.losses.truth_psnr_db[0] == pytest.approx(entry.losses.truth_psnr_db[1], abs=0.5)
     map_path = tmp_path / "map.tif"
-    drawn = run_cli("translate", SCENE, "--model", out, "--precision", "int8", "--out", map_path)
+    drawn = run_cli("translate", scene, "--model", out, "--precision", "int8", "--out", map_path)
     assert drawn[0] == 0, drawn[2]
     assert read_raster(map_path)[0].std() > 1
 
