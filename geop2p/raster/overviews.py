@@ -27,7 +27,7 @@ SLACK_PIXELS = 8
 
 def overview_factors(height: int, width: int, *, block: int) -> list[int]:
     """Return by how much each overview is smaller: halved until it fits into one block."""
-    factors = []
+    factors: list[int] = []
     while max(height, width) > block:
         height, width = height // 2, width // 2
         factors.append(2 ** (len(factors) + 1))
