@@ -80,12 +80,9 @@ def png(picture: Picture) -> bytes:
 def draw_panels(panels: Sequence[tuple[str, Picture | Heat]]) -> bytes:
     """Return titled panels beside each other as a PNG: pictures, and maps of heat with a scale.
 
-    Maps of heat are (h, w) float64, NaN where there is nothing; they share one scale, which ends at
-    the 99th percentile.
+    Maps of heat are (h, w) float64, NaN where there is nothing; each has its own scale, which ends
+    at the 99th percentile.
     """
-    heats = [panel for _, panel in panels if panel.ndim == 2]
-    known = np.concatenate([heat[np.isfinite(heat)] for heat in heats]) if heats else np.zeros(0)
-    top = float(np.percentile(known, 99)) if known.size else 1.0
     height, width = panels[0][1].shape[:2]
     side, colours = 5.0, mpl.colormaps["inferno"].with_extremes(bad="#dddddd")
     size = (side * len(panels), side * min(max(height / width, 0.3), 2.0) + 0.6)
@@ -96,6 +93,8 @@ def draw_panels(panels: Sequence[tuple[str, Picture | Heat]]) -> bytes:
         if panel.ndim == 3:
             axes.imshow(panel)
         else:
+            known = panel[np.isfinite(panel)]
+            top = float(np.percentile(known, 99)) if known.size else 0.0
             drawn = axes.imshow(panel, cmap=colours, vmin=0, vmax=top or 1.0)
             figure.colorbar(drawn, ax=axes, shrink=0.6)
         axes.set_title(title, fontsize=10, parse_math=False)
