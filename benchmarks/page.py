@@ -103,6 +103,58 @@ def memory(content: Figures) -> str:
     )
 
 
+def finish(content: Figures) -> str:
+    """Return the ways to finish a map."""
+    figures = content["figures"]
+    rows = []
+    for way, found in figures["map"].items():
+        photo = figures["photo"][way]
+        rows.append(
+            (
+                way,
+                *(f"{one['cpu_seconds']:.2f}" for one in (found, photo)),
+                *(f"{one['megabytes']:.1f}" for one in (found, photo)),
+                f"{found['peak_mib']:.0f}",
+                "yes" if found["is_cog"] else "no",
+            )
+        )
+    heads = ("way", "map: CPU s", "photo: CPU s", "map: MB", "photo: MB", "peak MiB", "COG")
+    return f"{_source(content)}:\n\n{_table(heads, rows)}"
+
+
+def startup(content: Figures) -> str:
+    """Return what it costs to start."""
+    figures = content["figures"]
+    seconds = figures["seconds"]
+    whole = f"{seconds['translate']:.1f} s, {figures['translate_minus_torch_and_model']:.1f} s more"
+    rows = [
+        ("`--help`", f"{figures['help_minus_python']:.2f} s more than `python -c pass`"),
+        ("`--version`", f"{figures['version_minus_python']:.2f} s more"),
+        (
+            f"translate, {figures['side']} x {figures['side']}",
+            f"{whole} than importing torch and opening the model",
+        ),
+    ]
+    return f"{_source(content)}:\n\n{_table(('', 'least'), rows)}"
+
+
+def training(content: Figures) -> str:
+    """Return images per second of both loops."""
+    cases = {name: found for name, found in content["figures"].items() if isinstance(found, dict)}
+    rows = [
+        (
+            name.replace("_", " "),
+            str(found["ngf"]),
+            *(f"{found['images_per_second'][loop]:.2f}" for loop in ("plain", "geop2p")),
+            f"{found['times_plain_quickest']:.2f} ({found['times_plain_median']:.2f})",
+            *(f"{found['peak_mib'][loop]:.0f}" for loop in ("plain", "geop2p")),
+        )
+        for name, found in cases.items()
+    ]
+    heads = ("", "ngf", "plain: images/s", "geop2p: images/s", "ratio", "plain: MiB", "geop2p: MiB")
+    return f"{_source(content)}:\n\n{_table(heads, rows)}"
+
+
 def speed(content: Figures) -> str:
     """Return the README's paragraph."""
     sentences = []
@@ -153,6 +205,9 @@ BLOCKS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "translate_cpu": ("translate_cpu", translations),
     "engines": ("engines", engines),
     "memory": ("memory", memory),
+    "finish": ("finish", finish),
+    "startup": ("startup", startup),
+    "train": ("train", training),
     "speed": ("translate_cpu", speed),
 }
 """Name of a block to the file of its figures and what makes it."""

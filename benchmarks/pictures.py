@@ -137,22 +137,23 @@ def draw_rates(figures: Figures) -> Figure:
 
 
 def _segments(variant: Figures) -> dict[str, float]:
-    """Return the wall time by stage; what ran behind the generator takes none.
+    """Return the wall time by stage; what ran behind other stages takes none.
 
-    Stages of a pipeline overlap. The generator's time is wall time; of the rest, writing is taken
-    first, because it comes last and nothing hides it.
+    Drawing, blending and cutting follow each other. Of what is left, writing is taken first, for
+    most of it comes last and nothing hides it, then reading.
     """
-    stages, total = variant["stages"], variant["seconds"]
-    generate = min(stages["generate"] / variant.get("threads", 1), total)
-    wanted = {
-        "write": stages.get("write", 0) + stages.get("keep", 0),
-        "blend": stages.get("blend", 0),
-        "read and cut": stages.get("read", 0) + stages.get("prepare", 0),
-    }
-    segments, left = {"generator": generate}, total - generate
-    for name, seconds in wanted.items():
-        segments[name] = min(seconds, left)
-        left -= segments[name]
+    stages, left = variant["stages"], variant["seconds"]
+    segments = dict.fromkeys(STAGES, 0.0)
+    for name, seconds in (
+        ("generator", stages["generate"] / variant.get("threads", 1)),
+        ("blend", stages.get("blend", 0)),
+        ("read and cut", stages.get("prepare", 0)),
+        ("write", stages.get("write", 0) + stages.get("keep", 0)),
+        ("read and cut", stages.get("read", 0)),
+    ):
+        taken = min(seconds, left)
+        segments[name] += taken
+        left -= taken
     return segments | {"everything else": left}
 
 

@@ -34,6 +34,7 @@ def main() -> None:
         "translate_cpu": _translations,
         "engines": _engines,
         "memory": _memory,
+        "startup": _startup,
         "train": _training,
         "gpu": _gpu,
     }
@@ -100,6 +101,18 @@ def _memory(figures: Figures) -> Iterator[Line]:
     ratio = figures["ratio"]
     what = f"{figures['model']}: memory of 20,000 rows to that of 2,000"
     yield Line(what=what, value=ratio, target="<= 1.15x", is_met=ratio <= 1.15)
+
+
+def _startup(figures: Figures) -> Iterator[Line]:
+    limits = {
+        "help_minus_python": ("--help: seconds more than python -c pass", 0.25),
+        "version_minus_python": ("--version: seconds more than python -c pass", 0.25),
+        "translate_minus_torch_and_model": ("512 x 512: seconds more than torch and model", 3.0),
+    }
+    for name, (what, most) in limits.items():
+        value = figures[name]
+        target = f"<= {most:g} s"
+        yield Line(what=what, value=value, target=target, is_met=value <= most, kind=" s")
 
 
 def _training(figures: Figures) -> Iterator[Line]:
