@@ -180,6 +180,12 @@ def quantize(
             entry, losses=_measured(loaded.card, entry, source=source, settings=settings)
         )
         sha256 = write_card(target, source, replace(loaded.card, int8=entry))
+    return _report(target, entry, found, sha256=sha256, seconds=time.perf_counter() - started)
+
+
+def _report(
+    target: Path, entry: Int8Entry, found: Calibrated, *, sha256: str, seconds: float
+) -> QuantizeReport:
     losses = entry.losses
     return QuantizeReport(
         path=str(target),
@@ -191,7 +197,7 @@ def quantize(
         psnr_loss_db=None if losses is None else losses.psnr_loss_db,
         accuracy_loss=None if losses is None else losses.accuracy_loss,
         is_within_limits=entry.is_within_limits,
-        seconds=round(time.perf_counter() - started, 3),
+        seconds=round(seconds, 3),
     )
 
 
