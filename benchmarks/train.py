@@ -46,6 +46,8 @@ PAIRS = 64
 TOLERANCE = 2e-3
 """Of the losses of one step, which are rounded in another order and follow an update of Adam."""
 ROLES = ("plain", "geop2p")
+CHECK = "check"
+"""A process that compares the losses, so that its networks count in nobody's memory."""
 SMALL = {
     "generator": GeneratorConfig(ngf=32, max_channels=160),
     "discriminator": DiscriminatorConfig(ndf=16),
@@ -84,6 +86,9 @@ def write_pairs(folder: Path) -> None:
 
 def measure(name: str, folder: Path, *, options: argparse.Namespace) -> dict[str, Any]:
     """Return images per second of both loops, their ratio and their peak memory."""
+    check = Loop(CHECK, name, folder)
+    difference = check.end()["difference"]
+    check.kill()
     loops = {role: Loop(role, name, folder) for role in ROLES}
     try:
         seconds = alternate(loops, rounds=options.rounds)
@@ -102,7 +107,7 @@ def measure(name: str, folder: Path, *, options: argparse.Namespace) -> dict[str
         "times_plain_quickest": min(seconds["plain"]) / min(seconds["geop2p"]),
         "times_plain_median": statistics.median(ratios),
         "peak_mib": {role: end["peak_mib"] for role, end in ends.items()},
-        "largest_difference_of_losses": ends["geop2p"]["difference"],
+        "largest_difference_of_losses": difference,
         **({"not_compiled": ends["geop2p"]["problem"]} if ends["geop2p"]["problem"] else {}),
     }
 
@@ -156,13 +161,15 @@ class Loop:
 def serve(config: TrainingConfig, *, options: argparse.Namespace) -> None:
     """Do turns as they are asked for on standard input."""
     device, folder = torch.device(options.device), Path(os.environ["BENCHMARK_PAIRS"])
-    told: dict[str, Any] = {"problem": "", "difference": None}
+    told: dict[str, Any] = {"problem": ""}
+    if options.role == CHECK:
+        print(json.dumps({"difference": loss_difference(config, device)}), flush=True)
+        return
     if options.role == "plain":
         turn = _plain_turn(PlainTrainer(config, device=device), folder, options)
     else:
         if device.type == "cpu":
             keep_freed_memory()  # as the command does
-        told["difference"] = loss_difference(config, device)
         trainer = Trainer(config, device=device)
         told["problem"] = trainer.compile_networks() if options.compile else ""
         turn = _our_turn(trainer, folder, options)
@@ -298,7 +305,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="steps of a turn")
     parser.add_argument("--plain-workers", type=int, help="processes of the plain loop's loader")
     parser.add_argument("--compile", action="store_true", help="compile geop2p's networks")
-    parser.add_argument("--role", choices=ROLES, help=argparse.SUPPRESS)
+    parser.add_argument("--role", choices=(*ROLES, CHECK), help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="print the figures, keep no file")
     options = parser.parse_args()
     is_cpu = options.device == "cpu"
