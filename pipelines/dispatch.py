@@ -7,7 +7,6 @@ a strip by itself.
 
 import logging
 import math
-import resource
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from distributed import Future, KilledWorker
 
 from geop2p.errors import ClusterError, Geop2pError, OutOfMemoryError
 from geop2p.grid import Strip
+from geop2p.memory import peak_memory_mib
 from geop2p.parts import StripResult
 from geop2p.pipelines.crew import ANSWER_S, Crew, complaint
 from geop2p.pipelines.planning import Plan, strip_bytes
@@ -82,7 +82,7 @@ def do_strip(job: StripJob, strip: Strip, rows: StripRows | None = None) -> Fini
             f"{job.source.path}: no memory for a strip of {strip.last - strip.first} rows of tiles "
             "(try --strip-rows 1, fewer --workers)"
         ) from None
-    return Finished(result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return Finished(result, peak_memory_mib())
 
 
 def strip_results(

@@ -8,7 +8,6 @@ strip, and give back arrays.
 
 import logging
 import os
-import resource
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from typing import Unpack
 from geop2p.errors import ModelError, OptionError, OutputError, SceneError
 from geop2p.grid import Strip
 from geop2p.locking import held
+from geop2p.memory import peak_memory_mib
 from geop2p.parts import PartStore, StripResult, remove_parts, remove_temporary
 from geop2p.pipelines.assembly import map_rows
 from geop2p.pipelines.channels import choose_source
@@ -284,7 +284,7 @@ def _report(
     seconds: Mapping[str, float],
     counts: Mapping[str, float],
 ) -> TranslateReport:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_memory_mib()
     return TranslateReport(
         path=str(plan.request.out),
         sha256=file_sha256(plan.request.out),

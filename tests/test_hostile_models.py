@@ -258,10 +258,11 @@ def test_a_claim_of_terabytes_takes_no_memory(tmp_path, model_file):
     path = tmp_path / "m.safetensors"
     path.write_bytes(with_header(model_file, changed_card(generator={"ngf": 4096})))
     script = (
-        "import sys, resource; from geop2p.model import load_model\n"
+        "import sys; from geop2p.memory import peak_memory_mib\n"
+        "from geop2p.model import load_model\n"
         "from geop2p.errors import ModelError\n"
         "try: load_model(sys.argv[1])\n"
-        "except ModelError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+        "except ModelError: print(int(peak_memory_mib()))\n"
     )
     found = subprocess.run(
         [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
