@@ -60,7 +60,8 @@ def translations(content: Figures) -> str:
             )
             for name, variant in found["variants"].items()
         ]
-        title = f"`{model}`, {found['gflop_a_tile']:.1f} GFLOP a tile, {found['rounds']} rounds:"
+        rounds = f"{found['rounds']} round{'s' * (found['rounds'] > 1)}"
+        title = f"`{model}`, {found['gflop_a_tile']:.1f} GFLOP a tile, {rounds}:"
         parts += [title, _table((*heads, "not generator", "from the reference"), rows)]
         parts += [f"{NAMES[name]}: failed." for name in found["failed"]]
     return "\n\n".join(parts)
@@ -162,20 +163,20 @@ def speed(content: Figures) -> str:
     for model, found in content["figures"]["models"].items():
         variants = found["variants"]
         told = [
-            f"{variants[name]['seconds']:.0f} s {words} ({variants[name]['times_plain']:.1f}x)"
+            f"{variants[name]['seconds']:.3g} s {words} ({variants[name]['times_plain']:.1f}x)"
             for name, words in (("packed", "in float32"), ("int8", "in 8 bits"))
             if name in variants
         ]
         peers = ", ".join(
-            f"{NAMES[name]} {variants[name]['seconds']:.0f} s"
+            f"{NAMES[name]} {variants[name]['seconds']:.3g} s"
             for name in ("plain", "monai", "dask")
             if name in variants
         )
         sentences.append(f"- `{model}`: geop2p {' and '.join(told)}; {peers}")
     machine = content["machine"].partition(",")[0]
     return (
-        f"A scene of {size} x {size} pixels on {machine}, start-up left out, x: times as fast as "
-        "the plain script (a window per tile, one tile at a time):\n\n" + "\n".join(sentences)
+        f"A scene of {size} x {size} pixels on {machine}, start-up left out; x: times as fast as "
+        "the plain script,\na window per tile, one tile at a time:\n\n" + "\n".join(sentences)
     )
 
 

@@ -206,7 +206,7 @@ def _draw_limits(panel: Axes, peaks: Figures) -> None:
             peaks[name],
             -0.66,
             f"{text} {peaks[name]:.0f}",
-            ha="center",
+            ha="right" if engine == "int8" else "center",
             va="bottom",
             fontsize=8,
             color=_rate_colour(engine),
