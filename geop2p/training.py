@@ -209,19 +209,24 @@ class Trainer:
         A step is done on trial; weights, optimisers and statistics are as they were after it.
         """
         before = copy.deepcopy(self.state())
+        problem = ""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a compiler says of its own parts
+            try:
+                self._compile()
+                self._try_step()
+            except COMPILER_ERRORS as exc:
+                self._compiled = self._eager
+                problem = (str(exc).splitlines() or [""])[0] or type(exc).__name__
+        self.load_state(before)
+        return problem
+
+    def _compile(self) -> None:
         options: dict[str, Any] = {"fallback_random": True}  # dropout draws what it draws eagerly
         body, judge_pair = (
             torch.compile(part, dynamic=False, options=options) for part in self._eager
         )
         self._compiled = (body, judge_pair)
-        problem = ""
-        try:
-            self._try_step()
-        except COMPILER_ERRORS as exc:
-            self._compiled = self._eager
-            problem = (str(exc).splitlines() or [""])[0] or type(exc).__name__
-        self.load_state(before)
-        return problem
 
     def _try_step(self) -> None:
         size, batch_size = self.config.crop_size, self.config.batch_size
@@ -232,10 +237,8 @@ class Trainer:
                 (self.config.generator.out_bands, self.config.map),
             )
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what a compiler says of its own parts
-            self.begin_epoch(0)
-            self.step(scene, truth, position=Position())
+        self.begin_epoch(0)
+        self.step(scene, truth, position=Position())
 
     def state(self) -> dict[str, Any]:
         """Return weights, optimisers and loss scale: tensors and plain values only."""
