@@ -12,9 +12,9 @@ from torch import nn
 from geop2p.engines import packed as packed_module
 from geop2p.engines import runner
 from geop2p.engines.choice import CPU_BATCH, Engine, Fitness, choose_engine
+from geop2p.engines.doubling import as_convolution, woven
 from geop2p.engines.folding import folded
 from geop2p.engines.layers import layers_of
-from geop2p.engines.packed import phases, woven
 from geop2p.errors import OptionError
 from geop2p.generator import ReadyGenerator, torch_left_alone
 from geop2p.model import load_model
@@ -195,8 +195,10 @@ def test_a_network_of_ours_with_a_module_of_somebody_elses_is_refused():
 def test_a_doubling_convolution_is_four_woven_phases():
     double = nn.ConvTranspose2d(5, 3, 4, stride=2, padding=1)
     pictures = torch.randn(2, 5, 7, 9, generator=torch.Generator().manual_seed(0))
-    phased = nn.functional.conv2d(pictures, phases(double.weight), double.bias.repeat(4), padding=1)
-    assert torch.allclose(woven(phased, 3), double(pictures), atol=1e-5)
+    phased = nn.functional.conv2d(
+        pictures, as_convolution(double.weight, padding=1), double.bias.repeat(4), padding=1
+    )
+    assert torch.allclose(woven(phased), double(pictures), atol=1e-5)
 
 
 FIT = Fitness(is_packable=True, int8_fault=None, is_int8_close=True)

@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from geop2p.calibration import METHODS, choose_ranges, observe
 from geop2p.engines import quantised
+from geop2p.engines.doubling import as_convolution, weave
 from geop2p.engines.int8 import Int8Runner, fault_of_int8
-from geop2p.engines.quantised import Levels, QuantisedConvolution, as_convolution, store, weave
+from geop2p.engines.quantised import Levels, QuantisedConvolution, store
 from geop2p.errors import ModelError
 from geop2p.model import load_model
 from geop2p.networks import GeneratorConfig, build_generator, initialise

@@ -11,15 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from geop2p.engines.doubling import as_convolution, weave, woven
 from geop2p.engines.folding import folded
 from geop2p.engines.quantised import (
     Levels,
     QuantisedConvolution,
-    as_convolution,
     leaky_relu,
     reflect_border,
     store,
-    weave,
 )
 from geop2p.errors import ModelError
 from geop2p.networks import ResNet, UNet
@@ -128,6 +127,7 @@ class _Layers:
         else:
             weight = as_convolution(module.weight, padding=int(module.padding[0]))
             bias, geometry = bias.repeat(4), (1, padding)
+        module.register_parameter("weight", None)  # the copy's; it is not needed any more
         return QuantisedConvolution(weight, bias, inputs=scales, geometry=geometry, **how)
 
 
@@ -189,7 +189,7 @@ class _UNet:
             both = joined.pop()
             weave(up(features), into=both[:, both.shape[1] // 2 :])
             features = both
-        return _woven(self._head(features)).tanh_()
+        return woven(self._head(features)).tanh_()
 
     def _kept(self, values: Tensor, level: int) -> Tensor:
         """Return values, in units of the level's scale, as the input of its encoder step."""
@@ -262,7 +262,7 @@ class _ResNet:
             features = block(features, buffers)
         middle = buffers.bordered("middle", features.shape, border=1, fill=self._middle.zero)
         store(features.div_(self._middle.scale), self._middle, into=_inside(middle, 1))
-        doubled = _woven(self._ups[0](middle))
+        doubled = woven(self._ups[0](middle))
         phases = self._ups[1](doubled)
         count, _, height, width = doubled.shape
         shape = (count, phases.shape[1] // 4, 2 * height, 2 * width)
@@ -323,15 +323,3 @@ class _Buffers:
 
 def _inside(picture: Tensor, border: int) -> Tensor:
     return picture[:, :, border:-border, border:-border]
-
-
-def _woven(phases: Tensor) -> Tensor:
-    """Return the doubled picture that (N, 4 O, H + 1, W + 1) phases make."""
-    count, quadruple, rows, cols = phases.shape
-    picture = torch.empty(
-        (count, quadruple // 4, 2 * rows - 2, 2 * cols - 2),
-        dtype=phases.dtype,
-        memory_format=torch.channels_last,
-    )
-    weave(phases, into=picture)
-    return picture

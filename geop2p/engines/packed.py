@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geop2p.engines.doubling import as_convolution, woven
 from geop2p.engines.folding import folded
 from geop2p.engines.layers import Layer, ResNetLayers, UNetLayers, layers_of
 from geop2p.networks import ResNet, UNet
@@ -112,6 +113,7 @@ class PackedLayer:
         self._activation = None if layer.norm is None else _in_place(layer.activation)
         fused = None if layer.norm is not None else layer.activation
         self._conv = _packed_conv(layer.conv, fused, self._margined(sample))
+        layer.conv.register_parameter("weight", None)  # the copy's; it is not needed any more
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the picture after convolution, norm and activation."""
@@ -229,44 +231,10 @@ def _transposed(conv: nn.ConvTranspose2d, activation: nn.Module | None, sample: 
 def _woven(conv: nn.ConvTranspose2d, activation: nn.Module | None, sample: Tensor) -> Function:
     """Return a doubling convolution as an ordinary one whose four phases are interleaved."""
     ordinary = nn.Conv2d(conv.in_channels, 4 * conv.out_channels, 2, padding=1)
-    ordinary.weight = nn.Parameter(phases(conv.weight.detach()))
+    ordinary.weight = nn.Parameter(as_convolution(conv.weight.detach(), padding=1))
     ordinary.bias = nn.Parameter(_bias(conv).repeat(4))
     run = _ordinary(ordinary, activation, sample)
-    return lambda x: woven(run(x), conv.out_channels)
-
-
-def phases(weight: Tensor) -> Tensor:
-    """Return the ordinary kernels of a 4x4 transposed convolution of stride 2, padding 1.
-
-    Parameters
-    ----------
-    weight : (C, K, 4, 4)
-        The transposed convolution's.
-
-    Returns
-    -------
-    (4 * K, C, 2, 2)
-        For each row phase, column phase and band, in that order. Row ``2 * i + a`` of the doubled
-        picture sees rows ``i + a - 1`` and ``i + a`` by the kernel's rows ``3 - a`` and ``1 - a``,
-        which is row ``i + a`` of a 2x2 convolution with padding 1; columns likewise.
-    """
-    rows = [[3, 1], [2, 0]]
-    kernels = [weight[:, :, rows[a]][:, :, :, rows[b]] for a in (0, 1) for b in (0, 1)]
-    return torch.cat([kernel.transpose(0, 1) for kernel in kernels]).contiguous()
-
-
-def woven(phased: Tensor, bands: int) -> Tensor:
-    """Interleave (n, 4 * K, S + 1, S + 1) phases to the (n, K, 2 * S, 2 * S) picture."""
-    n, _, height, width = phased.shape
-    height, width = height - 1, width - 1
-    picture = phased.new_empty((n, bands, height, 2, width, 2))
-    for a in (0, 1):
-        for b in (0, 1):
-            first = (2 * a + b) * bands
-            picture[:, :, :, a, :, b] = phased[
-                :, first : first + bands, a : a + height, b : b + width
-            ]
-    return picture.view(n, bands, 2 * height, 2 * width)
+    return lambda x: woven(run(x))
 
 
 def _is_doubling(conv: nn.ConvTranspose2d) -> bool:
