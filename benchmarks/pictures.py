@@ -110,8 +110,6 @@ def draw_rates(figures: Figures) -> Figure:
     models = [model for model in MODELS if model in figures["models"]]
     found = [figures["models"][model] for model in models]
     figure, panels = _panels([len(measured["engines"]) for measured in found])
-    top = max(max(measured["peaks_gflop_s"].values()) for measured in found)
-    rates = [e["gflop_s"] for measured in found for e in measured["engines"].values()]
     for panel, model, measured in zip(panels, models, found, strict=True):
         engines = measured["engines"]
         _dress(panel, MODELS[model], [NAMES[name].removeprefix("geop2p, ") for name in engines])
@@ -123,7 +121,8 @@ def draw_rates(figures: Figures) -> Figure:
             _columns(panel, row, words)
         _columns(panel, -1, ("GFLOP/s", "of limit", "ms a tile"), is_strong=False)
         _draw_limits(panel, measured["peaks_gflop_s"])
-        panel.set_xlim(0, 1.03 * max(top, *rates))
+        rates = [engine["gflop_s"] for engine in engines.values()]
+        panel.set_xlim(0, 1.03 * max(*measured["peaks_gflop_s"].values(), *rates))
         panel.set_xlabel("GFLOP/s of the convolutions", fontsize=8.5, loc="left")
     _title(
         figure,
@@ -206,7 +205,7 @@ def _draw_limits(panel: Axes, peaks: Figures) -> None:
             peaks[name],
             -0.66,
             f"{text} {peaks[name]:.0f}",
-            ha="right" if engine == "int8" else "center",
+            ha="right",
             va="bottom",
             fontsize=8,
             color=_rate_colour(engine),
