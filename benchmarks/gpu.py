@@ -10,7 +10,9 @@ carried as wheels. Where there is a network, for Python 3.12:
         --platform manylinux2014_x86_64 -c constraints.txt affine cligj click-plugins dask \
         distributed importlib_metadata lazy-importer locket partd rasterio tblib tornado zict
 
-then, in the repository's root on the GPU machine:
+(for a machine that has what torch and matplotlib bring, click, rich, psutil, safetensors, msgpack,
+PyYAML, sortedcontainers and torchmetrics; ``gpu.log`` names what is missing); then, in the
+repository's root on the GPU machine:
 
     python3 benchmarks/gpu.py --wheels wheels --out gpu_results
 
