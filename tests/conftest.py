@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -10,6 +11,10 @@ from hypothesis import settings
 settings.register_profile("geop2p", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("geop2p")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# nohup, and a shell's &, switch signals off for all that is started below
+for number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture
