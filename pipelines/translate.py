@@ -77,9 +77,10 @@ class TranslateReport:
     is_lossy : bool
         The codec may have changed pixels a little.
     seconds : dict
-        By stage: ``read``, ``prepare``, ``generate``, ``blend`` are sums over strips, which overlap
-        in time; ``keep`` (part files) and ``write`` (assemble, encode, read back) follow each
-        other; ``total`` is wall time.
+        By stage, over all strips: ``read`` is how long they waited for their rows; ``prepare``,
+        ``generate``, ``blend`` follow each other in the generator's thread, or on its GPU; ``keep``
+        (part files) overlaps with them. ``write`` (assemble, encode, read back) and ``preview``
+        come when the last strip is done. ``total`` is wall time.
     peak_memory_mib : float, MiB
         Largest resident size of this process so far.
     peak_memory_mib_workers : float, MiB
@@ -250,6 +251,7 @@ def _finish(plan: Plan, store: PartStore, *, tally: _Tally, start: float) -> Tra
         remove_parts(plan.request.out)
     except OutputError as exc:  # the map is there, complete
         logger.warning("%s", exc)
+    written = time.perf_counter()
     if plan.request.preview is not None:
         from geop2p.pipelines.preview import save_preview  # noqa: PLC0415  matplotlib: half a second
 
@@ -257,7 +259,12 @@ def _finish(plan: Plan, store: PartStore, *, tally: _Tally, start: float) -> Tra
     now = time.perf_counter()
     seconds = {
         stage: sums[f"seconds_{stage}"] for stage in ("read", "prepare", "generate", "blend")
-    } | {"keep": counts["seconds_keep"], "write": now - before, "total": now - start}
+    } | {
+        "keep": counts["seconds_keep"],
+        "write": written - before,
+        "preview": now - written,
+        "total": now - start,
+    }
     _tell(plan, sums)
     return _report(plan, sums, bands=bands, seconds=seconds, counts=counts)
 
