@@ -101,6 +101,11 @@ def _summary(report: "QuantizeReport") -> str:
         accuracy = report.accuracy_loss
         classes = "" if accuracy is None else f", {accuracy:+.3f} points of accuracy"
         lines.append(f"against the truth int8 loses {report.psnr_loss_db:+.4f} dB{classes}")
+    if report.accuracy_loss is None:
+        lines.append(
+            "what int8 loses was not measured: give --scene and --truth, or translate with "
+            "--precision int8"
+        )
     verdict = "takes" if report.is_within_limits else "does not take"
     lines.append(f"--precision auto {verdict} int8 on a CPU; {report.seconds:.1f} s")
     return "\n".join(lines)

@@ -66,5 +66,6 @@ def _summary(report: "TranslateReport") -> str:
         f"{escaped(report.path)}: {report.width} x {report.height}, {report.bands} bands, "
         f"{report.tiles} tiles by {report.model}{stretch}{skipped}{resumed}"
         f"{unreadable}{clipped}\n"
-        f"seconds: {stages} (read to blend overlap); peak memory {report.peak_memory_mib:.0f} MiB"
+        f"seconds: {stages} (read and keep overlap with the rest); "
+        f"peak memory {report.peak_memory_mib:.0f} MiB"
     )

@@ -106,7 +106,7 @@ generator_options = in_order(
         default="auto",
         show_default=True,
         help="Number format of the generator; auto is int8 on a CPU if the model was quantised and "
-        "measured to lose next to nothing, else fp32.",
+        "measured to lose next to nothing, else fp32. bf16 is for GPUs; most CPUs are slow at it.",
     ),
     click.option(
         "--batch-size",
