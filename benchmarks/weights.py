@@ -10,7 +10,8 @@ import torch
 from scenes import SAMPLE, read_picture
 from torch import Tensor, nn
 
-from geop2p.model import ModelCard, save_model
+from geop2p.card import ModelCard
+from geop2p.model import save_model
 from geop2p.networks import GeneratorConfig, build_generator, initialise
 from geop2p.statistics import reestimate_statistics
 

@@ -9,7 +9,7 @@ from geop2p.cli.output import Output, output_options
 from geop2p.redaction import escaped
 
 if TYPE_CHECKING:
-    from geop2p.model import ModelCard
+    from geop2p.card import ModelCard
 
 
 @click.command(epilog="Example: geop2p info scene.tif")

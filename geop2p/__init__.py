@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from geop2p.version import __version__
 
 if TYPE_CHECKING:
+    from geop2p.card import ModelCard
     from geop2p.errors import (
         CheckpointError,
         ClusterError,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
         TrainingError,
         VerificationError,
     )
-    from geop2p.model import ModelCard, load_model, save_model
+    from geop2p.model import load_model, save_model
     from geop2p.pipelines.evaluate import evaluate
     from geop2p.pipelines.evaluation_report import EvaluateReport
     from geop2p.pipelines.prepare import PrepareReport, prepare
@@ -44,7 +45,7 @@ _HOMES = {
     "CheckpointError": "geop2p.errors",
     "EvaluateReport": "geop2p.pipelines.evaluation_report",
     "Geop2pError": "geop2p.errors",
-    "ModelCard": "geop2p.model",
+    "ModelCard": "geop2p.card",
     "ModelError": "geop2p.errors",
     "OptionError": "geop2p.errors",
     "OutputError": "geop2p.errors",

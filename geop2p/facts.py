@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from geop2p.card import Scaling
 from geop2p.documents import read_json
 from geop2p.errors import OptionError
-from geop2p.model import Scaling
 from geop2p.palette import Palette, read_palette
 
 TEXTS = ("name", "description", "data", "licence", "limits")
@@ -21,7 +21,7 @@ class CardFacts:
     Parameters
     ----------
     name, description, data, licence, limits : str
-        As in `geop2p.model.ModelCard`.
+        As in `geop2p.card.ModelCard`.
     gsd_m : float or None, metres
         Ground sample distance of the pairs as they lie on the disk.
     scene_bands, map_bands : tuple of str

@@ -10,7 +10,7 @@ from torchmetrics import Metric
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 from torchmetrics.regression import MeanAbsoluteError
 
-from geop2p.model import Scaling
+from geop2p.card import Scaling
 from geop2p.palette import Palette
 
 Scores = dict[str, Any]

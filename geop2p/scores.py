@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from geop2p.card import Scaling
 from geop2p.metrics import MOST_PSNR_DB
-from geop2p.model import Scaling
 from geop2p.palette import Palette
 from geop2p.similarity import SCALES, WINDOW, combined, similarity
 

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from geop2p.augmentation import AUGMENTATIONS
+from geop2p.card import Scaling
 from geop2p.errors import OptionError
 from geop2p.losses import GAN_LOSSES, adversarial_loss, l1_loss
-from geop2p.model import Scaling
 from geop2p.networks import (
     DiscriminatorConfig,
     GeneratorConfig,

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from geop2p.batches import PairStore, ViewRule, stack, take_pair
+from geop2p.card import Scaling
 from geop2p.metrics import Scorer, Scores, mean_picture
-from geop2p.model import Scaling, use_tile_statistics
+from geop2p.model import use_tile_statistics
 from geop2p.palette import Palette
 from geop2p.training import TrainingConfig, from_unit, to_unit
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geop2p.card import ModelCard
 from geop2p.errors import SceneError
 from geop2p.grid import TileGrid, reflect
-from geop2p.model import ModelCard
 from geop2p.pipelines.channels import choose_source, choose_stretch
 from geop2p.pipelines.request import Request
 from geop2p.radiometry import Stretch

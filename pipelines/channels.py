@@ -6,8 +6,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from geop2p.card import ModelCard
 from geop2p.errors import OptionError, SceneError
-from geop2p.model import ModelCard
 from geop2p.pipelines.request import Request
 from geop2p.radiometry import (
     AUTO_PERCENTILES,

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from geop2p.card import ModelCard, Scaling
 from geop2p.errors import OptionError
-from geop2p.model import Model, ModelCard, Scaling, find_model, load_model
+from geop2p.model import Model, find_model, load_model
 from geop2p.palette import Palette
 from geop2p.pipelines.evaluation_request import Evaluation, PathLike
 from geop2p.raster.scene import SceneSource, SceneSpec

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from geop2p.card import ModelCard
 from geop2p.facts import band_names
 from geop2p.metrics import Scores
-from geop2p.model import ModelCard, as_stored, save_model
+from geop2p.model import as_stored, save_model
 from geop2p.pairs import PairSet, describe_pair
 from geop2p.pipelines.training_run import (
     LOG,

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from geop2p.card import ModelCard
 from geop2p.errors import SceneError
 from geop2p.metrics import MOST_PSNR_DB
-from geop2p.model import ModelCard
 from geop2p.palette import Palette
 from geop2p.pipelines.translate import translate
 from geop2p.quantisation import Int8Losses, SourceScene

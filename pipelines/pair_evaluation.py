@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from geop2p.batches import PairStore, ViewRule, stack, take_pair
+from geop2p.card import ModelCard
 from geop2p.engines.choice import choose_device
 from geop2p.errors import OptionError, PairsError
 from geop2p.inception import Inception, InceptionScores
-from geop2p.model import ModelCard
 from geop2p.pairs import Pair, find_pairs
 from geop2p.palette import Palette
 from geop2p.pipelines.evaluation_items import (

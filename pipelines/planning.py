@@ -8,12 +8,13 @@ from uuid import uuid4
 import numpy as np
 import torch
 
+from geop2p.card import ModelCard
 from geop2p.engines.choice import Engine, Fitness, choose_engine
 from geop2p.engines.int8 import fault_of_int8
 from geop2p.engines.packed import is_packable
 from geop2p.errors import OptionError
 from geop2p.grid import Strip, TileGrid
-from geop2p.model import DEFAULT_MODEL, Model, ModelCard, find_model, load_model
+from geop2p.model import DEFAULT_MODEL, Model, find_model, load_model
 from geop2p.pipelines.channels import choose_stretch, choose_values
 from geop2p.pipelines.cluster import lane_threads
 from geop2p.pipelines.lanes import LaneSpec

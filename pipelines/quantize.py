@@ -15,10 +15,11 @@ from torch import Tensor
 
 from geop2p.calibration import Calibrated
 from geop2p.calibration import calibrate as find_ranges
+from geop2p.card import ModelCard
 from geop2p.engines.int8 import fault_of_int8
 from geop2p.errors import ModelError, OptionError, OutputError
 from geop2p.locking import held
-from geop2p.model import Model, ModelCard, find_model, load_model, write_card
+from geop2p.model import Model, find_model, load_model, write_card
 from geop2p.pipelines.calibration_tiles import calibration_tiles
 from geop2p.pipelines.int8_losses import MeasuredScene, measure_losses
 from geop2p.pipelines.request import Request

@@ -10,7 +10,8 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 
-from geop2p.model import ModelCard, save_model
+from geop2p.card import ModelCard
+from geop2p.model import save_model
 from geop2p.networks import GeneratorConfig, build_generator, initialise
 
 UTM = CRS.from_epsg(32633)

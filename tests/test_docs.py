@@ -18,11 +18,12 @@ from scenes import noise, random_model, write_scene
 from geop2p.augmentation import AUGMENTATIONS
 from geop2p.blend import BLENDS
 from geop2p.bootstrap import DRAWS
+from geop2p.card import ModelCard
 from geop2p.cli.main import COMMANDS, geop2p
 from geop2p.engines.choice import ENGINES, PRECISIONS
 from geop2p.errors import Geop2pError
 from geop2p.losses import GAN_LOSSES
-from geop2p.model import DEFAULT_MODEL, ModelCard
+from geop2p.model import DEFAULT_MODEL
 from geop2p.networks import DISCRIMINATORS, GENERATORS, NORMS, GeneratorConfig
 from geop2p.pairs import DIRECTIONS
 from geop2p.pipelines.evaluation_request import SPLITS, STATISTICS

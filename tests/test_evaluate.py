@@ -11,7 +11,8 @@ from scenes import identity, landscape, read_raster, write_scene
 
 import geop2p
 from geop2p.batches import PairStore
-from geop2p.model import ModelCard, Scaling, load_model, save_model
+from geop2p.card import ModelCard, Scaling
+from geop2p.model import load_model, save_model
 from geop2p.networks import GeneratorConfig, build_generator, initialise
 from geop2p.pairs import find_pairs
 from geop2p.palette import MapClass, Palette

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from geop2p.card import Scaling
 from geop2p.metrics import MOST_PSNR_DB, Scorer, class_scores, mean_picture
-from geop2p.model import Scaling
 from geop2p.palette import MapClass, Palette
 
 LAND, WATER, CLOUD = (

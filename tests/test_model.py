@@ -8,19 +8,11 @@ from safetensors.torch import load_file, save_file
 from scenes import random_model
 from torch import nn
 
+from geop2p.card import ModelCard, Scaling, card_from_json
 from geop2p.engines.choice import Engine
 from geop2p.errors import ModelError
 from geop2p.generator import ReadyGenerator
-from geop2p.model import (
-    ModelCard,
-    Scaling,
-    bundled_models,
-    card_from_json,
-    load_model,
-    read_card,
-    save_model,
-    use_tile_statistics,
-)
+from geop2p.model import bundled_models, load_model, read_card, save_model, use_tile_statistics
 from geop2p.networks import GeneratorConfig, build_generator, initialise
 from geop2p.palette import Palette
 

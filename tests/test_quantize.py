@@ -11,8 +11,9 @@ from scenes import landscape, noise, random_model, read_raster, write_scene
 from torch import nn
 
 import geop2p
+from geop2p.card import card_from_json
 from geop2p.errors import ModelError
-from geop2p.model import card_from_json, load_model, read_card, save_model
+from geop2p.model import load_model, read_card, save_model
 from geop2p.networks import GENERATORS, GeneratorConfig, build_generator
 from geop2p.palette import Palette
 from geop2p.quantisation import Int8Entry, Int8Losses, SourceScene, convolution_names

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scenes import landscape
 
+from geop2p.card import Scaling
 from geop2p.metrics import MOST_PSNR_DB
-from geop2p.model import Scaling
 from geop2p.palette import MapClass, Palette
 from geop2p.scores import Counter, Patch, figures, nested, picture_row, plain
 from geop2p.similarity import scale_count

@@ -46,12 +46,20 @@ def begun(command, out, *options):
     return process
 
 
+def started_by(process):
+    """Return the processes below it: none when it has ended already."""
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
 def ended(process):
     """Wait for the end of the process, and of all that it started.
 
     A busy machine may take longer than the five seconds that are promised; see the test below.
     """
-    children = psutil.Process(process.pid).children(recursive=True)
+    children = started_by(process)
     try:
         said = process.communicate(timeout=30)[1]
     finally:

@@ -9,7 +9,7 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure as torchmetrics_ssim,
 )
 
-from geop2p.model import Scaling
+from geop2p.card import Scaling
 from geop2p.scores import COLUMNS, Counter, Patch, figures
 from geop2p.similarity import MARGIN, SCALES, combined, scale_count, similarity
 

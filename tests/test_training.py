@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
+from geop2p.card import Scaling
 from geop2p.errors import OptionError
 from geop2p.losses import adversarial_loss, l1_loss
-from geop2p.model import Scaling
 from geop2p.networks import DiscriminatorConfig, GeneratorConfig
 from geop2p.training import (
     Position,

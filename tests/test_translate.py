@@ -10,8 +10,8 @@ from scenes import identity, landscape, noise, open_raster, random_model, read_r
 
 import geop2p
 from geop2p.blend import BLENDS
+from geop2p.card import Scaling
 from geop2p.grid import Tile, TileGrid
-from geop2p.model import Scaling
 from geop2p.parts import PartStore
 from geop2p.pipelines.assembly import map_rows
 from geop2p.pipelines.lanes import close_lane, open_lane

@@ -9,8 +9,9 @@ from rasterio.enums import ColorInterp
 from scenes import identity, landscape, noise, open_raster, random_model, read_raster, write_scene
 
 import geop2p
+from geop2p.card import ModelCard
 from geop2p.errors import ModelError, OptionError, SceneError
-from geop2p.model import ModelCard, save_model
+from geop2p.model import save_model
 from geop2p.networks import GeneratorConfig, build_generator
 from geop2p.pipelines.request import Request
 

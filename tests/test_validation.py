@@ -4,7 +4,7 @@ from pair_files import write_pairs
 from torch import nn
 
 from geop2p.batches import PairStore
-from geop2p.model import Scaling
+from geop2p.card import Scaling
 from geop2p.networks import GeneratorConfig, build_generator, initialise
 from geop2p.pairs import find_pairs
 from geop2p.training import TrainingConfig, from_unit, to_unit
