@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from geop2p.networks import build_discriminator, build_generator, initialise
-from geop2p.training import Trainer, TrainingConfig
+from geop2p.recipe import TrainingConfig
+from geop2p.training import Trainer
 
 
 class PlainPairs(Dataset[tuple[Tensor, Tensor]]):

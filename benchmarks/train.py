@@ -40,8 +40,9 @@ from geop2p.allocator import keep_freed_memory
 from geop2p.batches import PairStore, ViewRule, epoch_batches
 from geop2p.networks import DiscriminatorConfig, GeneratorConfig
 from geop2p.pairs import find_pairs
+from geop2p.recipe import TrainingConfig
 from geop2p.resident import ResidentPairs
-from geop2p.training import Position, Trainer, TrainingConfig
+from geop2p.training import Position, Trainer
 
 PAIRS = 64
 TOLERANCE = 2e-3

@@ -21,7 +21,8 @@ from geop2p.card import Scaling
 from geop2p.metrics import Scorer, Scores, mean_picture
 from geop2p.model import use_tile_statistics
 from geop2p.palette import Palette
-from geop2p.training import TrainingConfig, from_unit, to_unit
+from geop2p.recipe import TrainingConfig
+from geop2p.training import from_unit, to_unit
 
 BATCH = 4
 """Pictures generated at once; results do not depend on it, but for the last bits."""

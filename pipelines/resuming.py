@@ -13,7 +13,8 @@ from geop2p.errors import CheckpointError, OptionError
 from geop2p.networks import build_discriminator, build_generator
 from geop2p.pipelines.training_options import EXTENDABLE, Settings
 from geop2p.pipelines.training_run import Run, tensors_of
-from geop2p.training import LOSS_PARTS, Position, TrainingConfig
+from geop2p.recipe import TrainingConfig
+from geop2p.training import LOSS_PARTS, Position
 
 LONGEST_TEXT = 4096
 

@@ -42,8 +42,8 @@ from geop2p.pipelines.training_device import (
 )
 from geop2p.pipelines.training_options import RunOptions, Settings, TrainOptions
 from geop2p.pipelines.training_run import MODEL, Run, run_epochs, trim_log
+from geop2p.recipe import TrainingConfig
 from geop2p.style import find_palette
-from geop2p.training import TrainingConfig
 from geop2p.validation import Validator, spread
 from geop2p.writing import told_as_output_error
 

@@ -7,8 +7,9 @@ import torch
 
 from geop2p.batches import PairStore
 from geop2p.errors import OptionError, OutOfMemoryError
+from geop2p.recipe import TrainingConfig
 from geop2p.resident import ResidentPairs
-from geop2p.training import Trainer, TrainingConfig, is_amp_slow, least_bytes
+from geop2p.training import Trainer, is_amp_slow, least_bytes
 
 logger = logging.getLogger(__name__)
 

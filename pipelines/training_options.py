@@ -59,7 +59,7 @@ class Settings:
         The discriminator, as in `geop2p.networks.DiscriminatorConfig`.
     epochs, epochs_decay, batch_size, lr, lambda_l1, gan_mode, augment, load_size, crop_size, \
 freeze_norm_epochs, seed, amp
-        As in `geop2p.training.TrainingConfig`.
+        As in `geop2p.recipe.TrainingConfig`.
     """
 
     direction: str = "scene-to-map"

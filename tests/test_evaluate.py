@@ -18,7 +18,7 @@ from geop2p.pairs import find_pairs
 from geop2p.palette import MapClass, Palette
 from geop2p.pipelines.request import Request
 from geop2p.pipelines.seam_probe import disagreement, make_probe_plan, probe
-from geop2p.training import TrainingConfig
+from geop2p.recipe import TrainingConfig
 from geop2p.validation import Validator
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_temporaries")

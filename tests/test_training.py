@@ -7,14 +7,8 @@ from geop2p.card import Scaling
 from geop2p.errors import OptionError
 from geop2p.losses import adversarial_loss, l1_loss
 from geop2p.networks import DiscriminatorConfig, GeneratorConfig
-from geop2p.training import (
-    Position,
-    Trainer,
-    TrainingConfig,
-    from_unit,
-    is_amp_slow,
-    to_unit,
-)
+from geop2p.recipe import TrainingConfig
+from geop2p.training import Position, Trainer, from_unit, is_amp_slow, to_unit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")

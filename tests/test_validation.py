@@ -7,7 +7,8 @@ from geop2p.batches import PairStore
 from geop2p.card import Scaling
 from geop2p.networks import GeneratorConfig, build_generator, initialise
 from geop2p.pairs import find_pairs
-from geop2p.training import TrainingConfig, from_unit, to_unit
+from geop2p.recipe import TrainingConfig
+from geop2p.training import from_unit, to_unit
 from geop2p.validation import MODES, Validator, as_rgb, spread
 
 GENERATOR = GeneratorConfig(arch="resnet_6blocks", ngf=2)
