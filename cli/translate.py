@@ -15,7 +15,7 @@ from geop2p.cli.translate_options import (
 from geop2p.redaction import escaped
 
 if TYPE_CHECKING:
-    from geop2p.pipelines.translate import TranslateReport
+    from geop2p.pipelines.translation_report import TranslateReport
 
 
 @click.command(epilog="Example: geop2p translate scene.tif --out map.tif --overlap 96")

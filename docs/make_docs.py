@@ -76,7 +76,7 @@ EXIT_STATUSES = {
 }
 
 REPORTS = {
-    "translate": ("geop2p.pipelines.translate", "TranslateReport"),
+    "translate": ("geop2p.pipelines.translation_report", "TranslateReport"),
     "train": ("geop2p.pipelines.train", "TrainReport"),
     "prepare": ("geop2p.pipelines.prepare", "PrepareReport"),
     "evaluate": ("geop2p.pipelines.evaluation_report", "EvaluateReport"),

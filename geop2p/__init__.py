@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from geop2p.pipelines.prepare import PrepareReport, prepare
     from geop2p.pipelines.quantize import QuantizeReport, quantize
     from geop2p.pipelines.train import TrainReport, train
-    from geop2p.pipelines.translate import TranslateReport, translate
+    from geop2p.pipelines.translate import translate
+    from geop2p.pipelines.translation_report import TranslateReport
 
 _HOMES = {
     "VerificationError": "geop2p.errors",
@@ -55,7 +56,7 @@ _HOMES = {
     "SceneError": "geop2p.errors",
     "TrainReport": "geop2p.pipelines.train",
     "TrainingError": "geop2p.errors",
-    "TranslateReport": "geop2p.pipelines.translate",
+    "TranslateReport": "geop2p.pipelines.translation_report",
     "evaluate": "geop2p.pipelines.evaluate",
     "load_model": "geop2p.model",
     "prepare": "geop2p.pipelines.prepare",

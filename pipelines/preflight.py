@@ -15,7 +15,7 @@ from geop2p.errors import (
 )
 from geop2p.parts import PartStore, part_bytes
 from geop2p.pipelines.planning import Plan, map_spec, strip_bytes
-from geop2p.pipelines.request import Request
+from geop2p.pipelines.request import SIDE_OUTPUTS, Request
 from geop2p.raster.identity import SceneIdentity, first_change, identity_of
 from geop2p.raster.mapfile import read_tags, writing_bytes
 from geop2p.raster.mapformat import MapFormat, choose_format
@@ -33,20 +33,22 @@ def check_paths(request: Request) -> MapFormat:
     Raises
     ------
     OutputError
-        When map or preview is the scene, exists without ``overwrite``, or its folder is missing or
+        When an output is the scene, exists without ``overwrite``, or its folder is missing or
         not writable.
     OptionError
         When its name or a creation option fits no map.
     """
     map_format = choose_format(request.out, driver=request.format, options=request.creation_options)
     _check_output(request.out, request)
-    if request.preview is not None:
-        preview = Path(request.preview)
-        if preview.suffix.lower() != ".png":
-            raise OptionError(f"{preview}: a preview is a PNG (name it .png)")
-        if preview.absolute() == request.out.absolute():
-            raise OutputError(f"{preview}: is the map itself (choose another --preview)")
-        _check_output(preview, request)
+    outputs = {request.out.absolute(): "the map itself"}
+    for option, path in request.side_outputs().items():
+        suffixes = SIDE_OUTPUTS[option]
+        if path.suffix.lower() not in suffixes:
+            raise OptionError(f"{path}: --{option} writes {' or '.join(suffixes)} (name it so)")
+        if path.absolute() in outputs:
+            raise OutputError(f"{path}: is {outputs[path.absolute()]} (choose another --{option})")
+        outputs[path.absolute()] = f"the file of --{option}"
+        _check_output(path, request)
     return map_format
 
 
@@ -73,10 +75,10 @@ def check_apart(request: Request, identity: SceneIdentity) -> None:
     Raises
     ------
     OutputError
-        When map or preview is one, such as a VRT's source.
+        When an output is one, such as a VRT's source.
     """
-    for path in (request.out, request.preview):
-        if path is not None and os.path.realpath(path) in identity.paths:
+    for path in (request.out, *request.side_outputs().values()):
+        if os.path.realpath(path) in identity.paths:
             raise OutputError(f"{path}: the scene is made of this file (choose another name)")
 
 

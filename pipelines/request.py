@@ -15,6 +15,9 @@ from geop2p.progress import OnProgress, ignore_progress
 from geop2p.raster.mapformat import FORMATS
 from geop2p.raster.scene import MASK_RULES, MAX_PIXELS, READ_ERRORS, SceneSource
 
+SIDE_OUTPUTS = {"preview": (".png",)}
+"""Options that name a file to be made beside the map, and the suffixes that it may have."""
+
 
 class TranslateOptions(TypedDict, total=False):
     """Options of `translate`; the defaults are those of `geop2p translate`.
@@ -185,6 +188,12 @@ class Request:
             raise OptionError("certificates without a scheduler (give --scheduler tls://...)")
         if self.worker_timeout is not None and not self.worker_timeout > 0:
             raise OptionError(f"worker timeout {self.worker_timeout} (expected seconds above 0)")
+
+    def side_outputs(self) -> dict[str, Path]:
+        """Return the files to be made beside the map, by option."""
+        return {
+            name: Path(value) for name in SIDE_OUTPUTS if (value := getattr(self, name)) is not None
+        }
 
     def source(self, bands: tuple[int, ...] | None, *, is_expanded: bool = False) -> SceneSource:
         """Return how the scene is to be read: these bands; None: those of ``bidx``, else all.

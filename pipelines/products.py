@@ -1,0 +1,103 @@
+"""What is written when the last strip is kept: the map, and what else was asked for.
+
+Each product is one function of what is finished; they are made in one order, each complete under
+its name or not there at all.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from geop2p.errors import OutputError
+from geop2p.parts import PartStore, remove_parts
+from geop2p.pipelines.assembly import map_rows
+from geop2p.pipelines.planning import Plan, map_spec
+from geop2p.pipelines.tally import Tally
+from geop2p.raster.mapfile import write_map
+from geop2p.raster.mapformat import BLOCK
+
+logger = logging.getLogger(__name__)
+
+Pixels = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What products are made from.
+
+    Parameters
+    ----------
+    plan : Plan
+        What was to be done.
+    store : PartStore
+        All strips.
+    tally : Tally
+        What is known of them.
+    """
+
+    plan: Plan
+    store: PartStore
+    tally: Tally
+
+    def rows(self) -> Iterator[tuple[Pixels, Mask]]:
+        """Yield the map by `BLOCK` rows: (K, h, W) in its type, and (h, W) valid."""
+        return map_rows(
+            self.store,
+            self.plan.strips,
+            values=self.plan.job.values,
+            bands=self.tally.bands,
+            rows=BLOCK,
+        )
+
+
+def write_products(finished: Finished) -> dict[str, float]:
+    """Write the map and what else was asked for, and remove the strips; return seconds by product.
+
+    Raises
+    ------
+    OutputError
+        When a product cannot be written. Strips are kept unless the map is there.
+    """
+    seconds = {name: _timed(make, finished) for name, make in MADE_OF_STRIPS.items()}
+    try:
+        remove_parts(finished.plan.request.out)
+    except OutputError as exc:  # the map is there, complete
+        logger.warning("%s", exc)
+    return seconds | {name: _timed(make, finished) for name, make in MADE_OF_MAP.items()}
+
+
+def _timed(make: Callable[[Finished], None], finished: Finished) -> float:
+    start = time.perf_counter()
+    make(finished)
+    return time.perf_counter() - start
+
+
+def _write_map(finished: Finished) -> None:
+    plan, tally = finished.plan, finished.tally
+    is_masked = tally.sums["pixels_invalid"] > 0
+    write_map(
+        plan.request.out,
+        map_spec(plan, bands=tally.bands, is_masked=is_masked),
+        finished.rows,
+        map_format=plan.map_format,
+    )
+
+
+def _write_preview(finished: Finished) -> None:
+    preview = finished.plan.request.preview
+    if preview is not None:
+        from geop2p.pipelines.preview import save_preview  # noqa: PLC0415  matplotlib: half a second
+
+        save_preview(finished.plan, Path(preview))
+
+
+MADE_OF_STRIPS = {"write": _write_map}
+"""By the name of their seconds in the report. The map comes last: where it is, all of them are."""
+MADE_OF_MAP = {"preview": _write_preview}

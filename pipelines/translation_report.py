@@ -1,0 +1,126 @@
+"""What a translation did, told when its map is written."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from geop2p.memory import peak_memory_mib
+from geop2p.pipelines.planning import Plan
+from geop2p.pipelines.tally import Tally
+from geop2p.writing import file_sha256
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranslateReport:
+    """What a translation did.
+
+    Parameters
+    ----------
+    path : str
+        The map.
+    sha256 : str
+        Of the map's bytes.
+    height, width, bands : int
+        Of the map.
+    tiles : int
+        Tiles that the generator drew.
+    tiles_skipped : int
+        Tiles without a valid pixel.
+    strips_resumed : int
+        Strips that an interrupted run had finished.
+    pixels_invalid : int
+        Pixels that are masked.
+    blocks_unreadable : int
+        Blocks of the scene that could not be decoded, and are masked for that.
+    values_clipped : int
+        Valid values, over all bands, outside the stretch.
+    stretch : str
+        The range, or one range a band, that became [-1, 1].
+    model, device, engine, precision : str
+        What drew it, and how.
+    batch_size : int, tiles
+    is_lossy : bool
+        The codec may have changed pixels a little.
+    seconds : dict
+        By stage, over all strips: ``read`` is how long they waited for their rows; ``prepare``,
+        ``generate``, ``blend`` follow each other in the generator's thread, or on its GPU; ``keep``
+        (part files) overlaps with them. ``write`` (assemble, encode, read back) and ``preview``
+        come when the last strip is done. ``total`` is wall time.
+    peak_memory_mib : float, MiB
+        Largest resident size of this process so far.
+    peak_memory_mib_workers : float, MiB
+        Largest resident size of a process that did strips; this one, where there are no workers.
+    """
+
+    path: str
+    sha256: str
+    height: int
+    width: int
+    bands: int
+    tiles: int
+    tiles_skipped: int
+    strips_resumed: int
+    pixels_invalid: int
+    blocks_unreadable: int
+    values_clipped: int
+    stretch: str
+    model: str
+    device: str
+    engine: str
+    precision: str
+    batch_size: int
+    is_lossy: bool
+    seconds: Mapping[str, float]
+    peak_memory_mib: float
+    peak_memory_mib_workers: float
+
+
+def report_on(plan: Plan, tally: Tally, *, seconds: Mapping[str, float]) -> TranslateReport:
+    """Return the report of a run whose map is written; ``seconds`` by product, and the total."""
+    sums, counts, peak = tally.sums, tally.run.counts, peak_memory_mib()
+    read = sums["seconds_read"] + counts["seconds_read"]  # rows read here are for all strips
+    stages = {
+        "read": read,
+        **{stage: sums[f"seconds_{stage}"] for stage in ("prepare", "generate", "blend")},
+        "keep": counts["seconds_keep"],
+        **seconds,
+    }
+    return TranslateReport(
+        path=str(plan.request.out),
+        sha256=file_sha256(plan.request.out),
+        height=plan.spec.height,
+        width=plan.spec.width,
+        bands=tally.bands,
+        tiles=int(sums["tiles"]),
+        tiles_skipped=int(sums["tiles_skipped"]),
+        strips_resumed=int(counts["strips_resumed"]),
+        pixels_invalid=int(sums["pixels_invalid"]),
+        blocks_unreadable=int(sums["blocks_unreadable"]),
+        values_clipped=int(sums["values_clipped"]),
+        stretch=str(plan.job.stretch),
+        model=plan.tags["GEOP2P_MODEL"],
+        device=plan.lane.engine.device,
+        engine=plan.lane.engine.name,
+        precision=plan.lane.engine.precision,
+        batch_size=plan.lane.engine.batch_size,
+        is_lossy=plan.map_format.is_lossy,
+        seconds={stage: round(value, 3) for stage, value in stages.items()},
+        peak_memory_mib=peak,
+        peak_memory_mib_workers=counts["peak_memory_mib_workers"] or peak,
+    )
+
+
+def tell_surprises(plan: Plan, sums: Mapping[str, float]) -> None:
+    """Say what a user would not expect of the map."""
+    if sums["pixels_invalid"] == plan.spec.height * plan.spec.width:
+        logger.warning("%s: no pixel is valid, all of the map is masked", plan.spec.path)
+    if sums["blocks_unreadable"]:
+        logger.warning(
+            "%s: %d blocks cannot be decoded, they are masked in the map",
+            plan.spec.path,
+            sums["blocks_unreadable"],
+        )
+    if sums["values_clipped"]:
+        logger.info("%s: %d values lie outside the stretch", plan.spec.path, sums["values_clipped"])
