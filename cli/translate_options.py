@@ -91,6 +91,11 @@ generator_options = in_order(
         show_default=True,
         help="How tiles fade into each other over the overlap; cut does not fade.",
     ),
+    click.option(
+        "--tta",
+        is_flag=True,
+        help="Draw each tile and its three mirror images, and take the mean: four times the work.",
+    ),
     device_option,
     click.option(
         "--engine",

@@ -16,6 +16,7 @@ from geop2p.engines.int8 import Ranges
 from geop2p.engines.reference import TileFunction
 from geop2p.engines.runner import make_runner
 from geop2p.errors import Geop2pError, ModelError, OutOfMemoryError
+from geop2p.mirrors import mirrored_mean
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ class ReadyGenerator:
         How to run it.
     ranges : mapping of str to (float, float) or None
         What precision int8 needs: the ranges of the model's card.
+    is_mirrored : bool
+        Draw each tile's mirror images, too, and return the mean of the pictures.
 
     Attributes
     ----------
@@ -41,9 +44,15 @@ class ReadyGenerator:
     """
 
     def __init__(
-        self, function: TileFunction, engine: Engine, *, ranges: Ranges | None = None
+        self,
+        function: TileFunction,
+        engine: Engine,
+        *,
+        ranges: Ranges | None = None,
+        is_mirrored: bool = False,
     ) -> None:
         self.device = torch.device(engine.device)
+        self._is_mirrored = is_mirrored
         self._is_halved = False
         self._is_padded = isinstance(function, nn.Module)
         self._group_size = engine.group_size if self._is_padded else engine.batch_size
@@ -65,6 +74,9 @@ class ReadyGenerator:
         OutOfMemoryError
             When there is no memory for a single tile, or a CPU has none for a group.
         """
+        return mirrored_mean(self._drawn, tiles) if self._is_mirrored else self._drawn(tiles)
+
+    def _drawn(self, tiles: Tensor) -> Tensor:
         pictures: list[Tensor] = []
         done = 0
         with told_when_out_of_memory("a group of tiles"):

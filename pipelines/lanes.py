@@ -29,21 +29,27 @@ _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneSpec:
-    """What a lane runs: a model by its file, or a function; one of the two is None."""
+    """What a lane runs: a model by its file, or a function; one of the two is None.
+
+    ``is_mirrored`` says whether each tile's mirror images are drawn, too.
+    """
 
     engine: Engine
     model_path: str | None = None
     function: TileFunction | None = None
+    is_mirrored: bool = False
 
     def load(self) -> ReadyGenerator:
         """Return the generator, on its device."""
         use_exact_kernels()
         if self.model_path is None:
             function: Any = self.function
-            return ReadyGenerator(function, self.engine)
+            return ReadyGenerator(function, self.engine, is_mirrored=self.is_mirrored)
         model = load_model(self.model_path)
         ranges = None if model.card.int8 is None else model.card.int8.ranges
-        return ReadyGenerator(model.generator, self.engine, ranges=ranges)
+        return ReadyGenerator(
+            model.generator, self.engine, ranges=ranges, is_mirrored=self.is_mirrored
+        )
 
 
 class Lane:

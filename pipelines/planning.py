@@ -177,13 +177,20 @@ def make_plan(
         batch_size=engine.batch_size,
     )
     tags = _tags(job, chosen, engine) | {"GEOP2P_SCENE_HEADER_SHA256": identity.header_sha256}
+    if request.tta:
+        tags["GEOP2P_TTA"] = "mean of 4 mirror images"
     return Plan(
         request=request,
         spec=spec,
         identity=identity,
         job=job,
         strips=choose_strips(request, job.grid),
-        lane=LaneSpec(engine=engine, model_path=chosen.path, function=request.generator),
+        lane=LaneSpec(
+            engine=engine,
+            model_path=chosen.path,
+            function=request.generator,
+            is_mirrored=request.tta,
+        ),
         card=card,
         map_format=map_format,
         tags=tags,

@@ -35,6 +35,8 @@ class TranslateOptions(TypedDict, total=False):
         What neighbouring tiles share. Default 64.
     blend : str
         ``linear``, ``cosine`` (default) or ``cut``.
+    tta : bool
+        Draw each tile and its three mirror images, and take the mean. Default False.
     bidx : sequence of int
         Bands of the scene, from 1, in the order of the model's.
     stretch : str or sequence of str
@@ -92,6 +94,7 @@ class TranslateOptions(TypedDict, total=False):
     tile: int
     overlap: int
     blend: str
+    tta: bool
     bidx: Sequence[int] | None
     stretch: str | Sequence[str] | None
     src_nodata: float | str | None
@@ -133,6 +136,7 @@ class Request:
     tile: int = 256
     overlap: int = 64
     blend: str = "cosine"
+    tta: bool = False
     bidx: Sequence[int] | None = None
     stretch: str | Sequence[str] | None = None
     src_nodata: float | str | None = None
