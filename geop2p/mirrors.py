@@ -34,7 +34,7 @@ def mirrored_mean(draw: Callable[[Tensor], Tensor], tiles: Tensor) -> Tensor:
     pictures = draw(images.contiguous(memory_format=torch.channels_last))
     plain, across, down, both = (
         _mirrored(part, axes)
-        for part, axes in zip(pictures.split(len(tiles)), MIRRORS, strict=True)
+        for part, axes in zip(torch.split(pictures, len(tiles)), MIRRORS, strict=True)
     )
     return ((plain + across) + (down + both)) * 0.25
 
