@@ -43,6 +43,7 @@ from geop2p.pipelines.training_device import (
 from geop2p.pipelines.training_options import RunOptions, Settings, TrainOptions
 from geop2p.pipelines.training_run import MODEL, Run, run_epochs, trim_log
 from geop2p.recipe import TrainingConfig
+from geop2p.recipe_values import RecipeValues
 from geop2p.style import find_palette
 from geop2p.validation import Validator, spread
 from geop2p.writing import told_as_output_error
@@ -129,8 +130,9 @@ def train(
     """
     started = time.monotonic()
     given: dict[str, Any] = dict(options)
-    run_options = RunOptions(**{name: given.pop(name) for name in _names(RunOptions, given)})
-    unknown = given.keys() - {entry.name for entry in fields(Settings)}
+    run_options = RunOptions(**_part(RunOptions, given))
+    given = {name: value for name, value in given.items() if name not in _part(RunOptions, given)}
+    unknown = given.keys() - _part(Settings, given).keys()
     if unknown:
         raise TypeError(f"train() has no option {', '.join(sorted(unknown))}")
     folder = _run_folder(pairs, out, run_options)
@@ -287,28 +289,20 @@ def _config(
     settings: Settings, specs: tuple[PatchSpec, PatchSpec], facts: CardFacts
 ) -> TrainingConfig:
     scene, drawn = reversed(specs) if settings.direction == "map-to-scene" else specs
+    values = asdict(settings)
     generator = GeneratorConfig(
-        arch=settings.arch,
-        in_bands=scene.bands,
-        out_bands=drawn.bands,
-        ngf=settings.ngf,
-        max_channels=settings.max_channels,
-        norm=settings.norm,
+        in_bands=scene.bands, out_bands=drawn.bands, **_part(GeneratorConfig, values)
     )
+    judge = values | {"arch": settings.discriminator}
     discriminator = DiscriminatorConfig(
-        arch=settings.discriminator,
-        bands=scene.bands + drawn.bands,
-        ndf=settings.ndf,
-        n_layers=settings.n_layers,
-        norm=settings.norm,
+        bands=scene.bands + drawn.bands, **_part(DiscriminatorConfig, judge)
     )
-    shared = _names(TrainingConfig, asdict(settings)) - {"generator", "discriminator"}
     return TrainingConfig(
         generator=generator,
         discriminator=discriminator,
         scene=scaling_of(scene.dtype, facts.scene_range),
         map=scaling_of(drawn.dtype, facts.map_range),
-        **{name: getattr(settings, name) for name in shared},
+        **_part(RecipeValues, values),
     )
 
 
@@ -334,8 +328,9 @@ def _facts(options: RunOptions, *, known: CardFacts) -> CardFacts:
     return facts
 
 
-def _names(kind: type, given: Mapping[str, Any]) -> set[str]:
-    return given.keys() & {entry.name for entry in fields(kind)}
+def _part(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the values that are fields of a dataclass."""
+    return {entry.name: given[entry.name] for entry in fields(kind) if entry.name in given}
 
 
 @contextmanager

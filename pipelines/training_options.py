@@ -6,6 +6,7 @@ from typing import TypedDict
 
 from geop2p.errors import OptionError
 from geop2p.progress import OnProgress, ignore_progress
+from geop2p.recipe_values import RecipeValues
 
 
 class TrainOptions(TypedDict, total=False):
@@ -46,7 +47,7 @@ class TrainOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(RecipeValues):
     """The options that decide which weights come out; kept in checkpoints. Defaults: the paper's.
 
     Parameters
@@ -57,9 +58,8 @@ class Settings:
         The generator, as in `geop2p.networks.GeneratorConfig`.
     discriminator, ndf, n_layers
         The discriminator, as in `geop2p.networks.DiscriminatorConfig`.
-    epochs, epochs_decay, batch_size, lr, lambda_l1, gan_mode, augment, load_size, crop_size, \
-freeze_norm_epochs, seed, amp
-        As in `geop2p.recipe.TrainingConfig`.
+
+    The others are those of `geop2p.recipe_values.RecipeValues`.
     """
 
     direction: str = "scene-to-map"
@@ -70,18 +70,6 @@ freeze_norm_epochs, seed, amp
     discriminator: str = "patchgan"
     ndf: int = 64
     n_layers: int = 3
-    epochs: int = 100
-    epochs_decay: int = 100
-    batch_size: int = 1
-    lr: float = 2e-4
-    lambda_l1: float = 100.0
-    gan_mode: str = "vanilla"
-    augment: str = "paper"
-    load_size: int = 286
-    crop_size: int = 256
-    freeze_norm_epochs: int = 0
-    seed: int = 0
-    amp: bool = False
 
 
 EXTENDABLE = ("epochs", "epochs_decay", "freeze_norm_epochs")

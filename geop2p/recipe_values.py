@@ -1,0 +1,138 @@
+"""The recipe: the plain values of a training that decide, beside the networks, which weights come.
+
+An option of the recipe is a field here, with its choices or its range in the tables below it, and
+a line of the command's help. `geop2p.recipe.TrainingConfig` and the settings of the workflow
+inherit the fields, the command reads the tables. Nothing here imports torch.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from geop2p.errors import OptionError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeValues:
+    """Values that losses, views, order and rates follow from. The defaults are the paper's.
+
+    Parameters
+    ----------
+    epochs, epochs_decay : int
+        Epochs at the full rate, then epochs in which it falls to zero.
+    batch_size : int, pairs
+    lr : float
+        Adam's rate.
+    lambda_l1 : float
+        Weight of L1 beside the adversarial loss.
+    gan_mode : str
+        A key of `geop2p.losses.GAN_LOSSES`.
+    augment : str
+        A key of `geop2p.augmentation.AUGMENTATIONS`.
+    load_size, crop_size : int, pixels
+        Side that pairs are resized to (0: their own), and side of the view taken from that.
+    freeze_norm_epochs : int
+        The last epochs, which train with the statistics that translation will use.
+    seed : int
+        At least 0.
+    amp : bool
+        Bodies of the networks in bfloat16 (float16 on a GPU without it).
+    """
+
+    epochs: int = 100
+    epochs_decay: int = 100
+    batch_size: int = 1
+    lr: float = 2e-4
+    lambda_l1: float = 100.0
+    gan_mode: str = "vanilla"
+    augment: str = "paper"
+    load_size: int = 286
+    crop_size: int = 256
+    freeze_norm_epochs: int = 0
+    seed: int = 0
+    amp: bool = False
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs at the full rate and after it."""
+        return self.epochs + self.epochs_decay
+
+    def learning_rate(self, epoch: int) -> float:
+        """Return Adam's rate in ``epoch``, counted from 0: constant, then straight to zero."""
+        past = max(0, epoch + 1 - self.epochs)
+        return self.lr * (1 - past / (self.epochs_decay + 1))
+
+    def is_frozen(self, epoch: int) -> bool:
+        """Return whether ``epoch`` trains with frozen norm statistics."""
+        return epoch >= self.total_epochs - self.freeze_norm_epochs
+
+    def check(self) -> None:
+        """Refuse a recipe that cannot be followed.
+
+        Raises
+        ------
+        OptionError
+            For an unknown choice, a number out of its range, or values that contradict each other.
+        """
+        for name, choices in CHOICES.items():
+            found = getattr(self, name)
+            if found not in choices:
+                raise OptionError(f"{option(name)} {found!r} (choose from {', '.join(choices)})")
+        for name, bounds in RANGES.items():
+            if not bounds.holds(getattr(self, name)):
+                raise OptionError(f"{option(name)} {getattr(self, name)} ({bounds})")
+        if not self.total_epochs:
+            raise OptionError("--epochs 0 and --epochs-decay 0 (one of them must be at least 1)")
+        if not 0 <= self.freeze_norm_epochs < self.total_epochs:
+            raise OptionError(
+                f"--freeze-norm-epochs {self.freeze_norm_epochs} (0 to {self.total_epochs - 1})"
+            )
+        if self.load_size and self.load_size < self.crop_size:
+            raise OptionError(f"--load-size {self.load_size} is below --crop-size {self.crop_size}")
+
+
+class Range(NamedTuple):
+    """Numbers from ``least`` to ``most``, both among them unless they are said to be open."""
+
+    least: float
+    most: float = math.inf
+    is_least_open: bool = False
+    is_most_open: bool = False
+
+    def holds(self, number: float) -> bool:
+        """Return whether ``number`` is in the range; NaN is in none."""
+        is_above = number > self.least if self.is_least_open else number >= self.least
+        return is_above and (number < self.most if self.is_most_open else number <= self.most)
+
+    def __str__(self) -> str:
+        """Return the range in words."""
+        words = f"{'above' if self.is_least_open else 'at least'} {self.least}"
+        if self.most == math.inf:
+            return words
+        return f"{words}, {'below' if self.is_most_open else 'at most'} {self.most}"
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "gan_mode": ("vanilla", "lsgan"),
+    "augment": ("none", "paper", "dihedral"),
+}
+"""Fields of `RecipeValues` that are one of several words. A test compares them with the tables of small
+functions that they choose from."""
+
+RANGES: dict[str, Range] = {
+    "epochs": Range(0),
+    "epochs_decay": Range(0),
+    "batch_size": Range(1),
+    "lr": Range(0, is_least_open=True),
+    "lambda_l1": Range(0),
+    "load_size": Range(0),
+    "crop_size": Range(1),
+    "freeze_norm_epochs": Range(0),
+    "seed": Range(0),
+}
+"""Fields of `RecipeValues` that are numbers, and what they may be."""
+
+
+def option(name: str) -> str:
+    """Return how a field is given to the command: ``--lambda-l1``."""
+    return f"--{name.replace('_', '-')}"
