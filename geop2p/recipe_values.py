@@ -116,8 +116,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "gan_mode": ("vanilla", "lsgan"),
     "augment": ("none", "paper", "dihedral"),
 }
-"""Fields of `RecipeValues` that are one of several words. A test compares them with the tables of small
-functions that they choose from."""
+"""Fields that are one of several words: a test compares these with the tables that they open."""
 
 RANGES: dict[str, Range] = {
     "epochs": Range(0),
@@ -130,7 +129,7 @@ RANGES: dict[str, Range] = {
     "freeze_norm_epochs": Range(0),
     "seed": Range(0),
 }
-"""Fields of `RecipeValues` that are numbers, and what they may be."""
+"""Fields that are numbers, and what they may be."""
 
 
 def option(name: str) -> str:
