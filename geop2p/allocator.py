@@ -1,11 +1,12 @@
-"""The C library's allocator, told to keep what is freed: large pictures come and go all the time.
+"""The C library's allocator, told what to do with memory that is freed.
 
 A step of training frees hundreds of megabytes and asks for them again. By default each large block
-goes back to the system and comes anew, page by page, filled with zeros.
+goes back to the system and comes anew, page by page, filled with zeros. Opening a model frees its
+weights in other forms, and never asks again: by default they stay with the process.
 
 References
 ----------
-mallopt(3) of the GNU C library: M_TRIM_THRESHOLD, M_MMAP_MAX.
+mallopt(3) of the GNU C library: M_TRIM_THRESHOLD, M_MMAP_MAX; malloc_trim(3).
 """
 
 import ctypes
@@ -26,3 +27,15 @@ def keep_freed_memory() -> bool:
         return False
     is_trim_set = mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
     return bool(mallopt(M_MMAP_MAX, 0) and is_trim_set)
+
+
+def release_freed_memory() -> bool:
+    """Give freed memory back to the system; return whether some was, and the C library can.
+
+    It changes nothing of what the process does next, so it is for libraries too.
+    """
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(trim(0))

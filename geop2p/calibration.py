@@ -4,6 +4,7 @@ A generator in float32 is shown tiles, and the inputs of its convolutions are co
 leaves out rare large values is finer for all others; which choice loses least is tried.
 """
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -74,7 +75,7 @@ def calibrate(network: nn.Module, tiles: Sequence[Tensor], *, span: float) -> Ca
     with torch.no_grad():
         pictures = [network(group) for group in groups]
     psnr_db = {
-        name: _psnr(Int8Runner(network, ranges, BATCH), groups, pictures, span=span)
+        name: _psnr(Int8Runner(copy.deepcopy(network), ranges, BATCH), groups, pictures, span=span)
         for name, ranges in choices.items()
     }
     best = max(psnr_db, key=psnr_db.__getitem__)

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from geop2p.allocator import release_freed_memory
 from geop2p.engines.choice import Engine, one_line
 from geop2p.engines.int8 import Ranges
 from geop2p.engines.reference import TileFunction
-from geop2p.engines.runner import make_runner
+from geop2p.engines.runner import Remake, make_runner
 from geop2p.errors import Geop2pError, ModelError, OutOfMemoryError
 from geop2p.mirrors import mirrored_mean
 
@@ -27,15 +28,17 @@ class ReadyGenerator:
     Parameters
     ----------
     function : torch.nn.Module or callable
-        Maps (N, C, S, S) float32 in [-1, 1] to (N, K, S, S) in [-1, 1]. A module is copied, the
-        copy put into evaluation mode, and given groups of a fixed size; any other function is given
-        the tiles as they come.
+        Maps (N, C, S, S) float32 in [-1, 1] to (N, K, S, S) in [-1, 1]. A module is run in
+        evaluation mode, and given groups of a fixed size; any other function is given the tiles as
+        they come.
     engine : Engine
         How to run it.
     ranges : mapping of str to (float, float) or None
         What precision int8 needs: the ranges of the model's card.
     is_mirrored : bool
         Draw each tile's mirror images, too, and return the mean of the pictures.
+    remake : callable or None
+        Makes the module anew; then ``function`` itself is used up. None: a copy of it is.
 
     Attributes
     ----------
@@ -50,6 +53,7 @@ class ReadyGenerator:
         *,
         ranges: Ranges | None = None,
         is_mirrored: bool = False,
+        remake: Remake | None = None,
     ) -> None:
         self.device = torch.device(engine.device)
         self._is_mirrored = is_mirrored
@@ -58,7 +62,8 @@ class ReadyGenerator:
         self._group_size = engine.group_size if self._is_padded else engine.batch_size
         torch.set_num_threads(engine.threads)
         with told_when_out_of_memory("the generator"):
-            self.runner = make_runner(function, engine, ranges=ranges)
+            self.runner = make_runner(function, engine, ranges=ranges, remake=remake)
+        release_freed_memory()
 
     @torch.inference_mode()
     def __call__(self, tiles: Tensor) -> Tensor:

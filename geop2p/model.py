@@ -113,7 +113,8 @@ def load_model(
     _check_values(path, tensors)
     if checksum not in (None, _checksum(card.to_json(), tensors)):
         raise ModelError(f"{path}: the checksum of its weights is wrong (fetch the file again)")
-    weights = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
+    # one by one, so that weights are never all there in both types
+    weights = {name: tensors.pop(name).to(expected[name].dtype) for name in tuple(tensors)}
     generator.load_state_dict(weights, assign=True)
     card = card if norm_statistics is None else replace(card, norm_statistics=norm_statistics)
     if card.norm_statistics == "tile":

@@ -11,11 +11,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from distributed import Worker
 from distributed.diagnostics.plugin import WorkerPlugin
+from torch import nn
 
 from geop2p.engines.choice import Engine
 from geop2p.engines.reference import TileFunction
@@ -48,8 +50,16 @@ class LaneSpec:
         model = load_model(self.model_path)
         ranges = None if model.card.int8 is None else model.card.int8.ranges
         return ReadyGenerator(
-            model.generator, self.engine, ranges=ranges, is_mirrored=self.is_mirrored
+            model.generator,
+            self.engine,
+            ranges=ranges,
+            remake=partial(_network, self.model_path),
+            is_mirrored=self.is_mirrored,
         )
+
+
+def _network(path: str) -> nn.Module:
+    return load_model(path).generator
 
 
 class Lane:

@@ -120,6 +120,30 @@ def test_packed_draws_short_groups_and_does_not_change_the_network(tiles):
     assert all(torch.equal(before[name], value) for name, value in built.state_dict().items())
 
 
+@pytest.mark.parametrize("name", ["torch", "packed"])
+def test_a_network_that_nobody_else_needs_is_used_up_and_draws_the_same(name, tiles):
+    engine, kept = Engine(name=name, threads=2), network(CONFIGS["U-Net"])
+    given = copy.deepcopy(kept)
+    run = ReadyGenerator(given, engine, remake=lambda: copy.deepcopy(kept))
+    assert torch.equal(run(tiles), ReadyGenerator(kept, engine)(tiles))
+    left = sum(module.weight is not None for module in given.modules() if hasattr(module, "stride"))
+    assert left == (0 if name == "packed" else 16)
+
+
+def test_a_used_up_network_is_made_again_for_the_reference(tiles, monkeypatch, caplog):
+    kept = network(CONFIGS["U-Net"])
+
+    def fails_at_the_end(built, shape):
+        packed_module.packed(built, shape)
+        raise RuntimeError("no more")
+
+    monkeypatch.setitem(runner.MAKERS, "packed", fails_at_the_end)
+    engine = Engine(name="packed", threads=2)
+    run = ReadyGenerator(copy.deepcopy(kept), engine, remake=lambda: kept)
+    assert torch.equal(run(tiles), drawn(kept, tiles))
+    assert "no more; the torch engine is used" in caplog.text
+
+
 def test_a_foreign_module_is_run_by_the_reference_and_told_of_once(tiles, caplog):
     run = ReadyGenerator(nn.Conv2d(3, 3, 3, padding=1), Engine(name="packed"))
     assert run(tiles).shape == run(tiles).shape == tiles.shape
@@ -196,7 +220,7 @@ def test_a_doubling_convolution_is_four_woven_phases():
     double = nn.ConvTranspose2d(5, 3, 4, stride=2, padding=1)
     pictures = torch.randn(2, 5, 7, 9, generator=torch.Generator().manual_seed(0))
     phased = nn.functional.conv2d(
-        pictures, as_convolution(double.weight, padding=1), double.bias.repeat(4), padding=1
+        pictures, as_convolution(double.weight), double.bias.repeat(4), padding=1
     )
     assert torch.allclose(woven(phased), double(pictures), atol=1e-5)
 

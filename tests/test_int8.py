@@ -1,5 +1,6 @@
 """The int8 engine draws what a float simulation of it draws, and stays near float32."""
 
+import copy
 from functools import lru_cache
 
 import numpy as np
@@ -34,8 +35,14 @@ def levels_of(*shape, seed=0, highest=255):
     return picture.contiguous(memory_format=LAST)
 
 
-@lru_cache
 def network_and_ranges(config):
+    """A generator, to be used up, its ranges, and the four tiles that they come from."""
+    network, ranges, group = made_once(config)
+    return copy.deepcopy(network), ranges, group
+
+
+@lru_cache
+def made_once(config):
     """A generator, its ranges, and the four tiles that they come from."""
     side = 64 if config.arch.startswith("resnet") else 128
     network = build_generator(config)
@@ -93,7 +100,7 @@ def test_the_level_of_zero_is_taken_off_where_the_border_has_it(zero):
 def test_a_transposed_convolution_is_a_convolution_woven(side):
     weight, x = torch.randn(5, 3, side, side, generator=seeded()), torch.randn(2, 5, 6, 7)
     expected = functional.conv_transpose2d(x, weight, stride=2, padding=1, output_padding=4 - side)
-    phases = functional.conv2d(x, as_convolution(weight, padding=1), padding=1)
+    phases = functional.conv2d(x, as_convolution(weight), padding=1)
     drawn = torch.empty_like(expected)
     weave(phases.contiguous(memory_format=LAST), into=drawn)
     assert torch.allclose(drawn, expected, atol=1e-5)

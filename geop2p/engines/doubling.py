@@ -6,20 +6,21 @@ the small picture, so one with four times the outputs makes them all, and they a
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
-def as_convolution(weight: Tensor, *, padding: int) -> Tensor:
-    """Return the convolution that does what a transposed one of stride 2 does, as (4 O, I, 2, 2).
+def as_convolution(weight: Tensor) -> Tensor:
+    """Return the convolution that does what a transposed one does, as (4 O, I, 2, 2).
 
     Its padding is 1, and it gives for each place the 2 x 2 pixels of the doubled picture, phase by
-    phase: see `weave`.
+    phase: see `weave`. Pixel ``2 i + phase`` of a row gets ``x[j] * w[2 i + phase + 1 - 2 j]``; the
+    window of phase 0 is x[i - 1], x[i], that of phase 1 is x[i], x[i + 1]. So place ``p`` of the
+    window meets ``w[3 - phase - 2 p]``, which is 0 where the kernel has 3.
 
     Parameters
     ----------
     weight : (I, O, k, k) float32
-        Of a transposed convolution, k = 3 or 4.
-    padding : int
-        Its padding, 1.
+        Of a transposed convolution of stride 2 and padding 1, k = 3 or 4.
 
     Returns
     -------
@@ -27,23 +28,9 @@ def as_convolution(weight: Tensor, *, padding: int) -> Tensor:
         Output channels are ordered by phase: (row, col) 00, 01, 10, 11.
     """
     inner, outer, side = weight.shape[:3]
-    phases = weight.new_zeros(2, 2, outer, inner, 2, 2)
-    for a in (0, 1):
-        for b in (0, 1):
-            for row, kernel_row in _taps(a, padding=padding, side=side):
-                for col, kernel_col in _taps(b, padding=padding, side=side):
-                    phases[a, b, :, :, row, col] = weight[:, :, kernel_row, kernel_col].T
-    return phases.reshape(4 * outer, inner, 2, 2)
-
-
-def _taps(phase: int, *, padding: int, side: int) -> list[tuple[int, int]]:
-    """Return (place in the window of two, place in the kernel) of one phase.
-
-    Pixel ``2 i + phase`` gets ``x[j] * w[2 i + phase + padding - 2 j]``; the window of phase 0 is
-    x[i - 1], x[i], that of phase 1 is x[i], x[i + 1].
-    """
-    taps = ((place, phase + padding - 2 * (place - 1 + phase)) for place in (0, 1))
-    return [(place, tap) for place, tap in taps if 0 <= tap < side]
+    taps = functional.pad(weight, (0, 4 - side, 0, 4 - side)).flip(2, 3)
+    windows = taps.view(inner, outer, 2, 2, 2, 2)  # (I, O, place, phase, place, phase)
+    return windows.permute(3, 5, 1, 0, 2, 4).reshape(4 * outer, inner, 2, 2)
 
 
 def weave(phases: Tensor, *, into: Tensor) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+CHANNELS = 64
 
 
 def folded(network: nn.Module) -> nn.Module:
@@ -25,20 +26,34 @@ def folded(network: nn.Module) -> nn.Module:
     bare = copy.deepcopy(network).eval()
     for sequence in [each for each in bare.modules() if isinstance(each, nn.Sequential)]:
         for (_, conv), (name, norm) in pairwise(list(sequence.named_children())):
-            if isinstance(conv, CONVOLUTIONS) and _is_foldable(norm):
-                _fold(conv, norm)
+            if isinstance(conv, CONVOLUTIONS) and is_foldable(norm):
+                fold(conv, norm)
                 setattr(sequence, name, nn.Identity())
     return bare
 
 
-def _is_foldable(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
+def foldable_norms(network: nn.Module) -> dict[nn.Module, nn.BatchNorm2d]:
+    """Return the batch norms that `folded` folds, by the convolution before each.
+
+    For engines that fold one layer after the other, and so never hold all weights twice.
+    """
+    return {
+        conv: norm
+        for sequence in network.modules()
+        if isinstance(sequence, nn.Sequential)
+        for conv, norm in pairwise(sequence)
+        if isinstance(conv, CONVOLUTIONS) and is_foldable(norm)
+    }
+
+
+def is_foldable(norm: nn.Module | None) -> TypeGuard[nn.BatchNorm2d]:
     """Return whether ``norm`` is a fixed scale and shift, whatever the picture."""
     return isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None
 
 
 @torch.no_grad()
-def _fold(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> None:
-    """Change the weight and bias of ``conv``; in float64, since it is done once."""
+def fold(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> None:
+    """Change the weight, in place, and bias of ``conv``; in float64, since it is done once."""
     mean, variance = (_known(each).double() for each in (norm.running_mean, norm.running_var))
     scale = (variance + norm.eps).rsqrt()
     if norm.affine:
@@ -48,10 +63,11 @@ def _fold(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> None:
         shift = shift + norm.bias.double()
     if conv.bias is not None:
         shift = shift + conv.bias.double() * scale
-    outputs = (1, -1, 1, 1) if isinstance(conv, nn.ConvTranspose2d) else (-1, 1, 1, 1)
-    dtype = conv.weight.dtype
-    conv.weight = nn.Parameter((conv.weight.double() * scale.view(outputs)).to(dtype))
-    conv.bias = nn.Parameter(shift.to(dtype))
+    by_output = conv.weight.transpose(0, 1) if isinstance(conv, nn.ConvTranspose2d) else conv.weight
+    # some channels at a time: all of a deep layer in float64 are as large as a small network
+    for part, factor in zip(by_output.split(CHANNELS), scale.split(CHANNELS), strict=True):
+        part.copy_(part.double().mul_(factor.view(-1, 1, 1, 1)))
+    conv.bias = nn.Parameter(shift.to(conv.weight.dtype))
 
 
 def _known(statistics: Tensor | None) -> Tensor:

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from geop2p.allocator import release_freed_memory
 from geop2p.engines.doubling import as_convolution, weave, woven
-from geop2p.engines.folding import folded
+from geop2p.engines.folding import fold, foldable_norms
 from geop2p.engines.quantised import (
     Levels,
     QuantisedConvolution,
@@ -35,7 +36,8 @@ class Int8Runner:
     Parameters
     ----------
     network : torch.nn.Module
-        A generator with batch norm, on the CPU.
+        A generator with batch norm, on the CPU. It is put into evaluation mode and used up: each
+        layer's weights go as they are turned into integers.
     ranges : mapping of str to (low, high)
         See `Ranges`.
     group_size : int, tiles
@@ -53,7 +55,7 @@ class Int8Runner:
             raise ModelError(f"precision int8: {fault} (use --precision fp32)")
         self._group_size = group_size
         with torch.no_grad():
-            layers = _Layers(folded(network), ranges)
+            layers = _Layers(network.eval(), ranges)
             self._draw: Draw = (_UNet if isinstance(network, UNet) else _ResNet)(layers)
 
     @torch.no_grad()
@@ -84,7 +86,7 @@ def convolutions(network: nn.Module) -> dict[str, nn.Conv2d | nn.ConvTranspose2d
 
 
 class _Layers:
-    """A folded network's convolutions, and the levels of their inputs."""
+    """A network's convolutions, and the levels of their inputs."""
 
     def __init__(self, network: nn.Module, ranges: Ranges) -> None:
         self._convolutions = convolutions(network)
@@ -92,6 +94,7 @@ class _Layers:
         if different:
             raise ModelError(f"precision int8: the ranges do not fit the network: {min(different)}")
         self._ranges = ranges
+        self._norms = foldable_norms(network)
 
     @property
     def names(self) -> list[str]:
@@ -120,15 +123,20 @@ class _Layers:
     ) -> QuantisedConvolution:
         """Return a convolution in 8 bits; ``how`` is what `QuantisedConvolution` takes."""
         module = self._convolutions[name]
+        if module in self._norms:
+            fold(module, self._norms.pop(module))
         bias = module.bias if module.bias is not None else torch.zeros(module.out_channels)
         scales = torch.as_tensor(inputs).expand(module.in_channels)
         if isinstance(module, nn.Conv2d):
             weight, geometry = module.weight, (module.stride[0], padding)
         else:
-            weight = as_convolution(module.weight, padding=int(module.padding[0]))
+            weight = as_convolution(module.weight)
             bias, geometry = bias.repeat(4), (1, padding)
-        module.register_parameter("weight", None)  # the copy's; it is not needed any more
-        return QuantisedConvolution(weight, bias, inputs=scales, geometry=geometry, **how)
+        module.register_parameter("weight", None)  # it is not needed any more
+        made = QuantisedConvolution(weight, bias, inputs=scales, geometry=geometry, **how)
+        del weight
+        release_freed_memory()
+        return made
 
 
 class _UNet:

@@ -27,7 +27,7 @@ class Layer:
     reflected : int, pixels
         Reflected margin that the picture gets before it, besides the convolution's own of zeros.
     norm : torch.nn.Module or None
-        A norm that could not be folded.
+        The norm after it, if it was not folded.
     activation : torch.nn.Module or None
         One of `ACTIVATIONS`.
     """
@@ -61,7 +61,7 @@ class ResNetLayers:
 
 
 def layers_of(network: nn.Module) -> UNetLayers | ResNetLayers:
-    """Return the layers of a generator, as a rule of a folded one.
+    """Return the layers of a generator.
 
     Raises
     ------

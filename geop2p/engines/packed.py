@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geop2p.allocator import release_freed_memory
 from geop2p.engines.doubling import as_convolution, woven
-from geop2p.engines.folding import folded
+from geop2p.engines.folding import fold, is_foldable
 from geop2p.engines.layers import Layer, ResNetLayers, UNetLayers, layers_of
 from geop2p.networks import ResNet, UNet
 
@@ -44,6 +45,9 @@ def is_packable(function: object) -> bool:
 def packed(network: nn.Module, shape: tuple[int, ...]) -> Function:
     """Return ``network`` packed for groups of (n, C, S, S); other groups are merely slower.
 
+    The network, in evaluation mode, is used up: each layer's weights go as they are packed, so that
+    all of them are never there twice.
+
     Raises
     ------
     TypeError
@@ -51,7 +55,7 @@ def packed(network: nn.Module, shape: tuple[int, ...]) -> Function:
     AttributeError, RuntimeError
         When this torch lacks the operators, or they do not take such a network.
     """
-    layers = layers_of(folded(network))
+    layers = layers_of(network)
     sample = torch.zeros(shape).contiguous(memory_format=torch.channels_last)
     if isinstance(layers, UNetLayers):
         return PackedUNet(layers, sample)
@@ -109,11 +113,15 @@ class PackedLayer:
 
     def __init__(self, layer: Layer, sample: Tensor) -> None:
         self._reflected = (layer.reflected,) * 4 if layer.reflected else None
-        self._norm = _tile_norm(layer.norm)
-        self._activation = None if layer.norm is None else _in_place(layer.activation)
-        fused = None if layer.norm is not None else layer.activation
+        norm = layer.norm
+        if is_foldable(norm):
+            fold(layer.conv, norm)
+            norm = None
+        self._norm = _tile_norm(norm)
+        self._activation = None if norm is None else _in_place(layer.activation)
+        fused = None if norm is not None else layer.activation
         self._conv = _packed_conv(layer.conv, fused, self._margined(sample))
-        layer.conv.register_parameter("weight", None)  # the copy's; it is not needed any more
+        release_freed_memory()  # the weight in its former order
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the picture after convolution, norm and activation."""
@@ -209,7 +217,7 @@ def _packed_conv(
 def _ordinary(conv: nn.Conv2d, activation: nn.Module | None, sample: Tensor) -> Function:
     place = (_pair(conv.padding), _pair(conv.stride), _pair(conv.dilation), conv.groups)
     reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # noqa: SLF001  its stub lags behind
-    weight = reorder(conv.weight.detach().contiguous().to_mkldnn(), *place, list(sample.shape))
+    weight = reorder(_taken(conv).to_mkldnn(), *place, list(sample.shape))
     bias = _bias(conv)
     name, parameters = _attribute(activation)
     run = torch.ops.mkldnn._convolution_pointwise  # noqa: SLF001
@@ -220,7 +228,7 @@ def _transposed(conv: nn.ConvTranspose2d, activation: nn.Module | None, sample: 
     padding, stride, dilation = _pair(conv.padding), _pair(conv.stride), _pair(conv.dilation)
     place = (padding, _pair(conv.output_padding), stride, dilation, conv.groups)
     weight = torch.ops.mkldnn._reorder_convolution_transpose_weight(  # noqa: SLF001
-        conv.weight.detach().contiguous(), *place, list(sample.shape)
+        _taken(conv), *place, list(sample.shape)
     )
     bias = _bias(conv)
     name, parameters = _attribute(activation)
@@ -231,10 +239,17 @@ def _transposed(conv: nn.ConvTranspose2d, activation: nn.Module | None, sample: 
 def _woven(conv: nn.ConvTranspose2d, activation: nn.Module | None, sample: Tensor) -> Function:
     """Return a doubling convolution as an ordinary one whose four phases are interleaved."""
     ordinary = nn.Conv2d(conv.in_channels, 4 * conv.out_channels, 2, padding=1)
-    ordinary.weight = nn.Parameter(as_convolution(conv.weight.detach(), padding=1))
+    ordinary.weight = nn.Parameter(as_convolution(_taken(conv)))
     ordinary.bias = nn.Parameter(_bias(conv).repeat(4))
     run = _ordinary(ordinary, activation, sample)
     return lambda x: woven(run(x))
+
+
+def _taken(conv: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
+    """Take a weight out of its layer, so that it goes when it is packed."""
+    weight = conv.weight.detach().contiguous()
+    conv.register_parameter("weight", None)
+    return weight
 
 
 def _is_doubling(conv: nn.ConvTranspose2d) -> bool:

@@ -20,6 +20,8 @@ LEAST_SPAN = 1e-6
 MOST_WEIGHT = 127
 MOST_PAIR = 127
 """Bound of the sum of two weights that meet, before rounding: 128 x 255 is below 2**15."""
+OUTPUTS = 16
+"""Output channels of a weight that are rounded at a time."""
 GROUP = 4
 """Input channels that a 32-bit lane holds: only weights within such a group meet in 16 bits."""
 _ROUNDING = 2.0**23
@@ -73,8 +75,7 @@ class QuantisedConvolution:
         outputs: float = 1.0,
         has_relu: bool = False,
     ) -> None:
-        self.weight, self.scales = quantised_weight(weight * inputs.view(1, -1, 1, 1))
-        total = self.weight.sum(dim=(1, 2, 3), dtype=torch.int64)
+        self.weight, self.scales, total = quantised_weight(weight, inputs)
         self.bias = ((bias - zero * self.scales * total) / outputs).float()
         self.scales = self.scales / outputs
         self.geometry, self.has_relu = geometry, has_relu
@@ -111,17 +112,30 @@ class QuantisedConvolution:
         return result
 
 
-def quantised_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (O, I, kh, kw) int8 and the (O,) float32 scales that undo it.
+def quantised_weight(weight: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (O, I, kh, kw) int8, the (O,) float32 scales that undo it, and its (O,) sums.
 
-    Whatever the uint8, no two products that are added in 16 bits can overflow.
+    ``weight`` is multiplied by the scale of each input channel, ``inputs``, (I,), first. Whatever
+    the uint8, no two products that are added in 16 bits can overflow.
     """
+    levels = torch.empty_like(weight, dtype=torch.int8, memory_format=torch.contiguous_format)
+    scales, totals = [], []
+    # some outputs at a time stay in the processor's cache, and take little memory
+    for part, into in zip(weight.split(OUTPUTS), levels.split(OUTPUTS), strict=True):
+        rounded, scale = _rounded(part * inputs.view(1, -1, 1, 1))
+        into.copy_(rounded)
+        scales.append(scale)
+        totals.append(rounded.sum(dim=(1, 2, 3)))  # whole numbers below 2**24: exact
+    return levels, torch.cat(scales), torch.cat(totals)
+
+
+def _rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return whole numbers, float32, and the scale of each output that undoes them."""
     scales = torch.maximum(
         weight.abs().amax(dim=(1, 2, 3)) / MOST_WEIGHT, _largest_pair(weight) / MOST_PAIR
     )
     scales = scales.clamp(min=torch.finfo(torch.float32).tiny)
-    levels = torch.round(weight / scales.view(-1, 1, 1, 1))
-    return levels.to(torch.int8), scales.float()
+    return torch.round(weight / scales.view(-1, 1, 1, 1)), scales.float()
 
 
 def _largest_pair(weight: Tensor) -> Tensor:

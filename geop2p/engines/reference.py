@@ -1,6 +1,5 @@
 """The reference engine: the network as torch runs it. Other engines are measured against it."""
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -19,7 +18,7 @@ class TorchRunner:
     Parameters
     ----------
     function : torch.nn.Module or callable
-        A module is copied, and the copy put on the device, in evaluation mode, channels last.
+        A module is put on the device, in evaluation mode, channels last.
     engine : Engine
         Its device and precision are used.
     """
@@ -28,7 +27,7 @@ class TorchRunner:
         self._device = torch.device(engine.device)
         self._precision = engine.precision
         if isinstance(function, nn.Module):
-            function = copy.deepcopy(function).eval().to(self._device)
+            function = function.eval().to(self._device)
             function.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.function = function
 

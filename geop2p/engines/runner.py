@@ -3,11 +3,13 @@
 import copy
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from geop2p.allocator import release_freed_memory
 from geop2p.engines.choice import Engine, one_line
 from geop2p.engines.cuda import HalfRunner
 from geop2p.engines.int8 import Int8Runner, Ranges
@@ -21,7 +23,9 @@ logger = logging.getLogger(__name__)
 Maker = Callable[[nn.Module, tuple[int, ...]], TileFunction]
 """Makes a network ready for groups of one shape, (n, C, S, S)."""
 MAKERS: dict[str, Maker] = {"packed": packed}
-"""Engines other than the reference, which draw the same in float32."""
+"""Engines other than the reference, which draw the same in float32. They use the network up."""
+Remake = Callable[[], nn.Module]
+"""Makes a network anew, with the weights that it had."""
 TOLERANCE = 1 / 255
 """In units of [-1, 1], half a grey level: an engine further from the reference is wrong. A network
 that saturates can magnify the rounding of float32 to a third of that, in the reference too."""
@@ -40,7 +44,13 @@ class Runner(Protocol):
         ...
 
 
-def make_runner(function: TileFunction, engine: Engine, *, ranges: Ranges | None = None) -> Runner:
+def make_runner(
+    function: TileFunction,
+    engine: Engine,
+    *,
+    ranges: Ranges | None = None,
+    remake: Remake | None = None,
+) -> Runner:
     """Return what runs ``function``; where an engine cannot be made, the reference does.
 
     Parameters
@@ -51,6 +61,9 @@ def make_runner(function: TileFunction, engine: Engine, *, ranges: Ranges | None
         How.
     ranges : mapping of str to (float, float) or None
         What precision int8 needs: those of the model's card.
+    remake : callable or None
+        With it, ``function`` is a module that nobody else needs, which is used up instead of
+        copied, and made anew by this where it has to be. None: it is left as it is.
 
     Raises
     ------
@@ -59,15 +72,20 @@ def make_runner(function: TileFunction, engine: Engine, *, ranges: Ranges | None
     ModelError
         For precision int8 and a network that cannot be run so.
     """
-    if isinstance(function, nn.Module) and engine.kind == "cpu":
+    if isinstance(function, (UNet, ResNet)) and (engine.kind, engine.precision) == ("cuda", "bf16"):
+        return HalfRunner(function, engine)
+    if not isinstance(function, nn.Module):
+        return TorchRunner(function, engine)
+    if remake is None:
+        remake = partial(copy.deepcopy, function)
+        function = remake()
+    if engine.kind == "cpu":
         if engine.precision == "int8":
             if ranges is None:
                 raise OptionError("precision int8 without the ranges of a model's card")
             return Int8Runner(function, ranges, engine.group_size)
         if engine.precision == "fp32" and engine.name in MAKERS:
-            return PreparedRunner(function, engine)
-    if isinstance(function, (UNet, ResNet)) and (engine.kind, engine.precision) == ("cuda", "bf16"):
-        return HalfRunner(function, engine)
+            return PreparedRunner(function, engine, remake=remake)
     return TorchRunner(function, engine)
 
 
@@ -80,14 +98,16 @@ class PreparedRunner:
     Parameters
     ----------
     network : torch.nn.Module
-        It is copied.
+        It is used up.
     engine : Engine
         Its name is a key of `MAKERS`.
+    remake : callable
+        Makes the network anew, for the reference.
     """
 
-    def __init__(self, network: nn.Module, engine: Engine) -> None:
-        self._network: nn.Module | None = copy.deepcopy(network).eval()
-        self._engine = engine
+    def __init__(self, network: nn.Module, engine: Engine, *, remake: Remake) -> None:
+        self._network: nn.Module | None = network.eval()
+        self._engine, self._remake = engine, remake
         self._run: TileFunction | None = None
 
     def __call__(self, tiles: Tensor) -> Tensor:
@@ -101,22 +121,27 @@ class PreparedRunner:
         if network is None:
             raise RuntimeError("an engine that failed is called again")
         try:
+            tile = _noise(shape)
+            expected = network(tile)
             run = MAKERS[self._engine.name](network, shape)
-            fault = _fault(run, network, shape)
+            fault = _fault(run(tile.expand(shape))[:1], expected)
         except _UNMADE as exc:
             fault = one_line(exc)
+        release_freed_memory()
         if fault is None:
             return run
         logger.warning("engine %s: %s; the torch engine is used", self._engine.name, fault)
-        return TorchRunner(network, self._engine)
+        return TorchRunner(self._remake(), self._engine)
 
 
-def _fault(run: TileFunction, network: nn.Module, shape: tuple[int, ...]) -> str | None:
-    """Return how the picture of one tile is not the network's, or None where it is."""
+def _noise(shape: tuple[int, ...]) -> Tensor:
+    """Return one tile, the same at every call."""
     random = torch.Generator().manual_seed(0)
-    tile = torch.rand((1, *shape[1:]), generator=random) * 2 - 1
-    expected = network(tile)
-    drawn = run(tile.expand(shape))[:1]
+    return torch.rand((1, *shape[1:]), generator=random) * 2 - 1
+
+
+def _fault(drawn: Tensor, expected: Tensor) -> str | None:
+    """Return how the picture of one tile is not the network's, or None where it is."""
     if drawn.shape != expected.shape:
         return f"its pictures are {tuple(drawn.shape)}, not {tuple(expected.shape)}"
     if torch.allclose(drawn, expected, rtol=0, atol=TOLERANCE, equal_nan=True):
