@@ -65,7 +65,9 @@ def fold(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> None:
         shift = shift + conv.bias.double() * scale
     by_output = conv.weight.transpose(0, 1) if isinstance(conv, nn.ConvTranspose2d) else conv.weight
     # some channels at a time: all of a deep layer in float64 are as large as a small network
-    for part, factor in zip(by_output.split(CHANNELS), scale.split(CHANNELS), strict=True):
+    for part, factor in zip(
+        torch.split(by_output, CHANNELS), torch.split(scale, CHANNELS), strict=True
+    ):
         part.copy_(part.double().mul_(factor.view(-1, 1, 1, 1)))
     conv.bias = nn.Parameter(shift.to(conv.weight.dtype))
 

@@ -121,7 +121,7 @@ def quantised_weight(weight: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor, Te
     levels = torch.empty_like(weight, dtype=torch.int8, memory_format=torch.contiguous_format)
     scales, totals = [], []
     # some outputs at a time stay in the processor's cache, and take little memory
-    for part, into in zip(weight.split(OUTPUTS), levels.split(OUTPUTS), strict=True):
+    for part, into in zip(torch.split(weight, OUTPUTS), torch.split(levels, OUTPUTS), strict=True):
         rounded, scale = _rounded(part * inputs.view(1, -1, 1, 1))
         into.copy_(rounded)
         scales.append(scale)
