@@ -56,7 +56,7 @@ types: $(STAMP)
 	rm -rf build/types && mkdir -p build/types/geop2p
 	ln -s $(CURDIR)/geop2p/* build/types/geop2p/
 	ln -s $(CURDIR)/cli $(CURDIR)/pipelines build/types/geop2p/
-	cd build/types && $(CURDIR)/$(BIN)/python -m mypy --config-file $(CURDIR)/pyproject.toml --strict -p geop2p
+	cd build/types && $(CURDIR)/$(BIN)/python -m mypy --cache-dir $(CURDIR)/.mypy_cache --config-file $(CURDIR)/pyproject.toml --strict -p geop2p
 
 # SCENE=FILE measures on that scene; without one it is the sample, mirrored. Some 20 minutes
 bench: $(STAMP)
