@@ -119,12 +119,26 @@ recipe_options = in_order(
     setting("batch_size", "Pairs in a step."),
     setting("lr", "Adam's rate."),
     setting("lambda_l1", "Weight of L1 beside the adversarial loss."),
-    setting("gan_mode", "Adversarial loss: cross-entropy, or least squares."),
+    setting("lambda_gan", "Weight of the adversarial loss; 0: no discriminator at all."),
+    setting("gan_mode", "Adversarial loss: cross-entropy, least squares, or hinge."),
+    setting("lambda_ce", "Weight of the cross-entropy of the palette's classes; 0: none."),
+    setting(
+        "ce_temperature",
+        "How near a colour must be to count as its class: squared distance in [-1, 1].",
+    ),
+    setting(
+        "class_weights",
+        "Weights of classes in it: all the same, or by the inverse root of their share.",
+    ),
     setting("augment", "Centre; random place, mirrored or not; also turned by quarters."),
     setting("load_size", "Side in pixels that pairs are resized to; 0: their own."),
     setting("crop_size", "Side in pixels of the view taken from that: the model's tile."),
     setting(
         "freeze_norm_epochs", "Last epochs, trained with the norm statistics that translation uses."
+    ),
+    setting(
+        "ema",
+        "Validate and save an average of the weights with this decay, such as 0.999; 0: none.",
     ),
     setting("seed", "Of weights, order, views and dropout."),
     setting("amp", "Train in bfloat16 where that is precise enough: quicker on a GPU."),

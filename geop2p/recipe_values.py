@@ -23,16 +23,23 @@ class RecipeValues:
     batch_size : int, pairs
     lr : float
         Adam's rate.
-    lambda_l1 : float
-        Weight of L1 beside the adversarial loss.
+    lambda_l1, lambda_gan : float
+        Weights of L1 and of the adversarial loss; without the latter there is no discriminator.
     gan_mode : str
         A key of `geop2p.losses.GAN_LOSSES`.
+    lambda_ce, ce_temperature : float
+        Weight of the cross-entropy of classes (0: none), and its temperature.
+    class_weights : str
+        A key of `geop2p.classification.CLASS_WEIGHTS`.
     augment : str
         A key of `geop2p.augmentation.AUGMENTATIONS`.
     load_size, crop_size : int, pixels
         Side that pairs are resized to (0: their own), and side of the view taken from that.
     freeze_norm_epochs : int
         The last epochs, which train with the statistics that translation will use.
+    ema : float
+        Decay of the average of the generator's weights that is validated and saved; 0: the weights
+        themselves are.
     seed : int
         At least 0.
     amp : bool
@@ -44,11 +51,16 @@ class RecipeValues:
     batch_size: int = 1
     lr: float = 2e-4
     lambda_l1: float = 100.0
+    lambda_gan: float = 1.0
     gan_mode: str = "vanilla"
+    lambda_ce: float = 0.0
+    ce_temperature: float = 0.02
+    class_weights: str = "none"
     augment: str = "paper"
     load_size: int = 286
     crop_size: int = 256
     freeze_norm_epochs: int = 0
+    ema: float = 0.0
     seed: int = 0
     amp: bool = False
 
@@ -56,6 +68,11 @@ class RecipeValues:
     def total_epochs(self) -> int:
         """Epochs at the full rate and after it."""
         return self.epochs + self.epochs_decay
+
+    @property
+    def is_adversarial(self) -> bool:
+        """Whether there is a discriminator at all."""
+        return self.lambda_gan > 0
 
     def learning_rate(self, epoch: int) -> float:
         """Return Adam's rate in ``epoch``, counted from 0: constant, then straight to zero."""
@@ -81,6 +98,8 @@ class RecipeValues:
         for name, bounds in RANGES.items():
             if not bounds.holds(getattr(self, name)):
                 raise OptionError(f"{option(name)} {getattr(self, name)} ({bounds})")
+        if not self.lambda_l1 + self.lambda_gan + self.lambda_ce:
+            raise OptionError("--lambda-l1 0 and --lambda-gan 0 (the generator is asked nothing)")
         if not self.total_epochs:
             raise OptionError("--epochs 0 and --epochs-decay 0 (one of them must be at least 1)")
         if not 0 <= self.freeze_norm_epochs < self.total_epochs:
@@ -113,7 +132,8 @@ class Range(NamedTuple):
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "gan_mode": ("vanilla", "lsgan"),
+    "gan_mode": ("vanilla", "lsgan", "hinge"),
+    "class_weights": ("none", "inverse-sqrt"),
     "augment": ("none", "paper", "dihedral"),
 }
 """Fields that are one of several words: a test compares these with the tables that they open."""
@@ -124,6 +144,10 @@ RANGES: dict[str, Range] = {
     "batch_size": Range(1),
     "lr": Range(0, is_least_open=True),
     "lambda_l1": Range(0),
+    "lambda_gan": Range(0),
+    "lambda_ce": Range(0),
+    "ce_temperature": Range(0, is_least_open=True),
+    "ema": Range(0, 1, is_most_open=True),
     "load_size": Range(0),
     "crop_size": Range(1),
     "freeze_norm_epochs": Range(0),

@@ -23,13 +23,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from geop2p.averaging import AveragedGenerator
 from geop2p.card import Scaling
-from geop2p.losses import adversarial_loss, l1_loss
 from geop2p.networks import build_discriminator, build_generator, initialise
+from geop2p.objective import Guidance, Objective, loss_parts
 from geop2p.recipe import TrainingConfig
-
-LOSS_PARTS = ("discriminator_real", "discriminator_fake", "generator_gan", "generator_l1")
-"""Order of the losses that a step returns, none of them weighted."""
 
 COMPILER_ERRORS = (
     RuntimeError,
@@ -45,7 +43,8 @@ DROPOUT_STREAM = 3
 """Tells the random numbers of dropout from those of the order and of views."""
 
 
-Passes = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
+Pass = Callable[[Tensor], Tensor]
+Passes = tuple[Pass, Pass | None]
 """Forward passes of the generator's body and of the discriminator."""
 
 
@@ -59,19 +58,39 @@ class Position:
 
 
 class Trainer:
-    """The state that training changes: two networks, two optimisers, the loss scale."""
+    """The state that training changes: networks, their optimisers, the average, the loss scale.
 
-    def __init__(self, config: TrainingConfig, *, device: torch.device) -> None:
+    Attributes
+    ----------
+    generator : torch.nn.Module
+        The trained one.
+    discriminator : torch.nn.Module or None
+        None where the recipe asks for no adversarial loss.
+    loss_parts : tuple of str
+        Names of the losses that a step returns, see `geop2p.objective.loss_parts`.
+
+    Raises
+    ------
+    OptionError
+        When the recipe needs a guidance that is not given.
+    """
+
+    def __init__(
+        self, config: TrainingConfig, *, device: torch.device, guidance: Guidance | None = None
+    ) -> None:
         self.config, self.device = config, device
+        self.loss_parts = loss_parts(config)
+        self._objective = Objective(config, guidance or Guidance(), device=device)
         self._format = training_format(device)
-        self.generator = build_generator(config.generator)
-        self.discriminator = build_discriminator(config.discriminator)
-        for network, seed in ((self.generator, config.seed), (self.discriminator, config.seed + 1)):
-            initialise(network, seed=seed)
+        self._networks = build_networks(config)
+        for number, network in enumerate(self._networks.values()):
+            initialise(network, seed=config.seed + number)
             place(network, device, memory_format=self._format)
+        self.generator = self._networks["generator"]
+        self.discriminator = self._networks.get("discriminator")
+        self._average = AveragedGenerator(self.generator, decay=config.ema) if config.ema else None
         self._optimisers = {
-            "generator": _adam(self.generator, config.lr),
-            "discriminator": _adam(self.discriminator, config.lr),
+            name: _adam(network, config.lr) for name, network in self._networks.items()
         }
         self._eager: Passes = (self.generator.body, self.discriminator)  # type: ignore[assignment]
         self._compiled = self._eager
@@ -80,18 +99,25 @@ class Trainer:
         needs_scale = config.amp and self._amp_dtype == torch.float16
         self._scaler = torch.amp.GradScaler(device.type, enabled=needs_scale)
 
+    @property
+    def result(self) -> nn.Module:
+        """The generator that is validated and saved: the average where the recipe asks for it."""
+        return self.generator if self._average is None else self._average.generator
+
     def begin_epoch(self, epoch: int) -> None:
         """Set the rate and the mode of the norm layers for ``epoch``."""
         for optimiser in self._optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] = self.config.learning_rate(epoch)
-        self.generator.train()
-        self.discriminator.train()
+        for network in self._networks.values():
+            network.train()
         if self.config.is_frozen(epoch):
             freeze_norm(self.generator)
+            if self._average is not None:
+                self._average.take_statistics(self.generator)
 
     def step(self, scene: Tensor, truth: Tensor, *, position: Position) -> Tensor:
-        """Train both networks on a batch of native values; return `LOSS_PARTS`, (4,) float32."""
+        """Train on a batch of native values; return the losses of `loss_parts`, float32."""
         torch.manual_seed(_dropout_seed(self.config.seed, position))
         layout: dict[str, Any] = {"device": self.device, "memory_format": self._format}
         scene = to_unit(scene, self.config.scene, **layout)
@@ -100,10 +126,12 @@ class Trainer:
             self._compiled if len(scene) == self.config.batch_size else self._eager
         )
         generated = self._generate(scene)
-        real, fake = self._train_discriminator(scene, truth, generated.detach())
-        gan, l1 = self._train_generator(scene, truth, generated)
+        losses = self._train_discriminator(scene, truth, generated.detach())
+        losses |= self._train_generator(scene, truth, generated)
         self._scaler.update()
-        return torch.stack([real, fake, gan, l1]).detach()
+        if self._average is not None:
+            self._average.update(self.generator)
+        return torch.stack([losses[part] for part in self.loss_parts]).detach()
 
     def compile_networks(self) -> str:
         """Let torch compile both networks for whole batches; return why it could not, or nothing.
@@ -125,10 +153,11 @@ class Trainer:
 
     def _compile(self) -> None:
         options: dict[str, Any] = {"fallback_random": True}  # dropout draws what it draws eagerly
-        body, judge_pair = (
-            torch.compile(part, dynamic=False, options=options) for part in self._eager
+        body, judge_pair = self._eager
+        self._compiled = (
+            torch.compile(body, dynamic=False, options=options),
+            judge_pair and torch.compile(judge_pair, dynamic=False, options=options),
         )
-        self._compiled = (body, judge_pair)
 
     def _try_step(self) -> None:
         size, batch_size = self.config.crop_size, self.config.batch_size
@@ -143,23 +172,27 @@ class Trainer:
         self.step(scene, truth, position=Position())
 
     def state(self) -> dict[str, Any]:
-        """Return weights, optimisers and loss scale: tensors and plain values only."""
+        """Return weights, optimisers, average and loss scale: tensors and plain values only."""
+        networks = {name: network.state_dict() for name, network in self._networks.items()}
+        average = {} if self._average is None else {"average": self._average.state()}
         return {
-            "generator": self.generator.state_dict(),
-            "discriminator": self.discriminator.state_dict(),
+            **networks,
+            **average,
             "optimisers": {name: o.state_dict() for name, o in self._optimisers.items()},
             "scaler": self._scaler.state_dict(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned."""
-        self.generator.load_state_dict(state["generator"])
-        self.discriminator.load_state_dict(state["discriminator"])
+        for name, network in self._networks.items():
+            network.load_state_dict(state[name])
         for name, optimiser in self._optimisers.items():
             groups = optimiser.state_dict()["param_groups"]  # the recipe's, whatever a file says
             moments = state["optimisers"][name]["state"]
             optimiser.load_state_dict({"state": moments, "param_groups": groups})
             _lay_out_moments(optimiser)
+        if self._average is not None:
+            self._average.load_state(state["average"])
         self._scaler.load_state_dict(state["scaler"])
 
     def _generate(self, scene: Tensor) -> Tensor:
@@ -168,29 +201,32 @@ class Trainer:
         generated: Tensor = self.generator.head(features.float())  # type: ignore[operator]
         return generated
 
-    def _judge(self, scene: Tensor, picture: Tensor) -> Tensor:
+    def _judge(self, scene: Tensor, picture: Tensor) -> Tensor | None:
+        """Return the discriminator's logits, where there is one."""
+        if self._judge_pair is None:
+            return None
         with self._autocast():
-            logits: Tensor = self._judge_pair(torch.cat([scene, picture], dim=1))
-        return logits
+            return self._judge_pair(torch.cat([scene, picture], dim=1))
 
     def _train_discriminator(
         self, scene: Tensor, truth: Tensor, generated: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        mode = self.config.gan_mode
-        fake = adversarial_loss(self._judge(scene, generated), is_real=False, mode=mode)
-        real = adversarial_loss(self._judge(scene, truth), is_real=True, mode=mode)
-        self._descend("discriminator", (real + fake) / 2)
-        return real, fake
+    ) -> dict[str, Tensor]:
+        fake, real = self._judge(scene, generated), self._judge(scene, truth)
+        if fake is None or real is None:
+            return {}
+        losses = self._objective.of_discriminator(fake=fake, real=real)
+        real_loss, fake_loss = losses.values()
+        self._descend("discriminator", (real_loss + fake_loss) / 2)
+        return losses
 
     def _train_generator(
         self, scene: Tensor, truth: Tensor, generated: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> dict[str, Tensor]:
         with _untrained(self.discriminator):
-            logits = self._judge(scene, generated)
-            gan = adversarial_loss(logits, is_real=True, mode=self.config.gan_mode)
-            l1 = l1_loss(generated, truth)
-            self._descend("generator", gan + self.config.lambda_l1 * l1)
-        return gan, l1
+            fake = self._judge(scene, generated)
+            losses = self._objective.of_generator(generated, truth, fake=fake)
+            self._descend("generator", self._objective.weighted(losses))
+        return losses
 
     def _descend(self, name: str, loss: Tensor) -> None:
         optimiser = self._optimisers[name]
@@ -202,11 +238,20 @@ class Trainer:
         return torch.autocast(self.device.type, self._amp_dtype, enabled=self.config.amp)
 
 
+def build_networks(config: TrainingConfig) -> dict[str, nn.Module]:
+    """Return the networks that a recipe trains, by name, with torch's default weights."""
+    networks = {"generator": build_generator(config.generator)}
+    if config.is_adversarial:
+        networks["discriminator"] = build_discriminator(config.discriminator)
+    return networks
+
+
 def least_bytes(config: TrainingConfig) -> int:
-    """Return the bytes that weights, gradients and both moments of both networks take at least."""
+    """Return the bytes that weights, gradients, both moments and the average take at least."""
     with torch.device("meta"):  # shapes without memory
-        networks = (build_generator(config.generator), build_discriminator(config.discriminator))
-    return 16 * sum(parameter.numel() for network in networks for parameter in network.parameters())
+        networks = build_networks(config)
+    sizes = {name: sum(p.numel() for p in each.parameters()) for name, each in networks.items()}
+    return 16 * sum(sizes.values()) + (4 * sizes["generator"] if config.ema else 0)
 
 
 def to_unit(
@@ -287,8 +332,11 @@ def _dropout_seed(seed: int, position: Position) -> int:
 
 
 @contextmanager
-def _untrained(network: nn.Module) -> Iterator[None]:
+def _untrained(network: nn.Module | None) -> Iterator[None]:
     """Compute no gradients of the network's weights: half of its backward pass."""
+    if network is None:
+        yield
+        return
     network.requires_grad_(requires_grad=False)
     try:
         yield

@@ -89,14 +89,9 @@ def score_modes(generator: nn.Module, validator: Validator, *, device: torch.dev
 
 def _final_generator(run: Run) -> nn.Module:
     """Return a copy of the generator with the statistics that it will be used with."""
-    trained = run.trainer.generator
-    final = copy.deepcopy(trained)
+    final = copy.deepcopy(run.trainer.result)
     if not run.is_frozen:
-        run.trainer.generator = final
-        try:
-            measure_statistics(run)
-        finally:
-            run.trainer.generator = trained
+        measure_statistics(run, final)
     return final
 
 

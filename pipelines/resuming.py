@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from geop2p.errors import CheckpointError, OptionError
-from geop2p.networks import build_discriminator, build_generator
 from geop2p.pipelines.training_options import EXTENDABLE, Settings
 from geop2p.pipelines.training_run import Run, tensors_of
 from geop2p.recipe import TrainingConfig
-from geop2p.training import LOSS_PARTS, Position
+from geop2p.training import Position, build_networks
 
 LONGEST_TEXT = 4096
 
@@ -76,13 +75,13 @@ def check_networks(state: Mapping[str, Any], config: TrainingConfig) -> None:
         Naming the first differences, or the first value that is no number.
     """
     with torch.device("meta"):  # shapes without memory
-        networks = {
-            "generator": build_generator(config.generator),
-            "discriminator": build_discriminator(config.discriminator),
-        }
+        networks = build_networks(config)
     for name, network in networks.items():
         _check_shapes(name, state[name], network)
         _check_optimiser(name, state["optimisers"][name]["state"], network)
+    if config.ema:
+        _check_shapes("average", state["average"]["generator"], networks["generator"])
+        _check_count("updates of the average", state["average"]["updates"])
     for name, tensor in tensors_of(state, name="checkpoint"):
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{name} holds NaN or infinity")
@@ -91,9 +90,9 @@ def check_networks(state: Mapping[str, Any], config: TrainingConfig) -> None:
 def take_over(run: Run, state: Mapping[str, Any]) -> None:
     """Put a run where the checkpoint was; raises what `check_networks` raises."""
     position, sums, seconds = state["position"], state["sums"], state["seconds"]
-    if any(type(number) is not int or number < 0 for number in position.values()):
-        raise ValueError(f"the position is {str(position)[:80]}")
-    if sums.shape != (len(LOSS_PARTS),) or not isinstance(seconds, float):
+    for name, number in position.items():
+        _check_count(str(name)[:40], number)
+    if sums.shape != (len(run.trainer.loss_parts),) or not isinstance(seconds, float):
         raise ValueError("the losses or the time are none")
     run.trainer.load_state(state)
     run.position = Position(**position)
@@ -125,6 +124,11 @@ def _is_like(default: Any, value: Any) -> bool:  # noqa: ANN401
     return type(value) is type(default) and (
         not isinstance(value, str) or len(value) <= LONGEST_TEXT
     )
+
+
+def _check_count(name: str, number: object) -> None:
+    if type(number) is not int or number < 0:
+        raise ValueError(f"{name}: {str(number)[:40]} is no count")
 
 
 def _check_shapes(name: str, weights: Mapping[str, Tensor], network: nn.Module) -> None:

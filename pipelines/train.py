@@ -26,6 +26,7 @@ from geop2p.locking import held
 from geop2p.networks import DiscriminatorConfig, GeneratorConfig
 from geop2p.pairs import DIRECTIONS, Pair, PairSet, PatchSpec, describe_pair, find_pairs
 from geop2p.pipelines.finishing import Finished, finish
+from geop2p.pipelines.guidance import guidance_for
 from geop2p.pipelines.resuming import (
     check_epochs_left,
     check_networks,
@@ -223,12 +224,12 @@ def _open(
     if state is not None:
         with told_as_damage(folder):
             check_networks(state, config)
-    scored = found.val or tuple(
-        found.train[i] for i in spread(len(found.train), MOST_SCORED_OF_TRAINING)
-    )
     device = training_device(options.device)
-    trainer = ready_trainer(config, device, compile_networks=options.compile_networks)
     store = PairStore(found.train, load_size=settings.load_size, is_reversed=is_reversed)
+    guidance = guidance_for(config, palette=facts_seen.palette, store=store)
+    trainer = ready_trainer(
+        config, device, guidance=guidance, compile_networks=options.compile_networks
+    )
     return Run(
         folder=folder,
         settings={"pairs": str(source.resolve())} | asdict(settings),
@@ -238,7 +239,7 @@ def _open(
         store=store,
         resident=resident_pairs(store, device),
         validator=Validator(
-            store=PairStore(scored, load_size=settings.load_size, is_reversed=is_reversed),
+            store=PairStore(_scored(found), load_size=settings.load_size, is_reversed=is_reversed),
             config=config,
             palette=facts_seen.palette,
         ),
@@ -249,6 +250,12 @@ def _open(
         workers=loader_threads(options.workers, device),
         on_progress=options.on_progress,
     )
+
+
+def _scored(found: PairSet) -> tuple[Pair, ...]:
+    """Return the pairs that validate: where there are none, some of those that train."""
+    indexes = spread(len(found.train), MOST_SCORED_OF_TRAINING)
+    return found.val or tuple(found.train[i] for i in indexes)
 
 
 def _check_pairs(found: PairSet, settings: Settings) -> tuple[PatchSpec, PatchSpec]:

@@ -7,6 +7,7 @@ import torch
 
 from geop2p.batches import PairStore
 from geop2p.errors import OptionError, OutOfMemoryError
+from geop2p.objective import Guidance
 from geop2p.recipe import TrainingConfig
 from geop2p.resident import ResidentPairs
 from geop2p.training import Trainer, is_amp_slow, least_bytes
@@ -39,7 +40,11 @@ def training_device(name: str) -> torch.device:
 
 
 def ready_trainer(
-    config: TrainingConfig, device: torch.device, *, compile_networks: bool = False
+    config: TrainingConfig,
+    device: torch.device,
+    *,
+    guidance: Guidance,
+    compile_networks: bool = False,
 ) -> Trainer:
     """Return a trainer on ``device``; what will make it slow is told in one line.
 
@@ -47,11 +52,13 @@ def ready_trainer(
     ------
     OutOfMemoryError
         When the networks cannot fit.
+    OptionError
+        When the recipe needs a guidance that is not given.
     """
     _check_memory(config, device)
     if config.amp and is_amp_slow(device):
         logger.warning("--amp: this CPU has no bfloat16 arithmetic, float32 is quicker (--no-amp)")
-    trainer = Trainer(config, device=device)
+    trainer = Trainer(config, device=device, guidance=guidance)
     problem = trainer.compile_networks() if compile_networks else ""
     if problem:
         logger.warning("--compile: trained without, torch cannot compile here: %s", problem)

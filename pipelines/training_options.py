@@ -25,11 +25,16 @@ class TrainOptions(TypedDict, total=False):
     batch_size: int
     lr: float
     lambda_l1: float
+    lambda_gan: float
     gan_mode: str
+    lambda_ce: float
+    ce_temperature: float
+    class_weights: str
     augment: str
     load_size: int
     crop_size: int
     freeze_norm_epochs: int
+    ema: float
     seed: int
     amp: bool
     resume: str | Path

@@ -31,7 +31,7 @@ from geop2p.plots import save_grid
 from geop2p.progress import OnProgress, Progress, ignore_progress
 from geop2p.resident import ResidentPairs
 from geop2p.statistics import LEAST_BATCH, has_statistics, reestimate_statistics
-from geop2p.training import LOSS_PARTS, Position, Trainer, to_unit
+from geop2p.training import Position, Trainer, to_unit
 from geop2p.validation import Validator, as_rgb, spread
 from geop2p.writing import told_as_output_error, write_atomically
 
@@ -50,8 +50,10 @@ CHECK_EVERY = 50
 class LossWatch:
     """Sums the losses of an epoch and stops a training whose losses are no numbers."""
 
-    def __init__(self, run_folder: Path, *, sums: Tensor, check_every: int) -> None:
-        self._run_folder, self._check_every = run_folder, check_every
+    def __init__(
+        self, run_folder: Path, *, parts: tuple[str, ...], sums: Tensor, check_every: int
+    ) -> None:
+        self._run_folder, self._parts, self._check_every = run_folder, parts, check_every
         self.sums = sums
         self._waiting: list[tuple[Position, Tensor]] = []
 
@@ -74,7 +76,7 @@ class LossWatch:
             return
         told = torch.stack([losses for _position, losses in self._waiting]).double().cpu()
         for (position, _losses), values in zip(self._waiting, told, strict=True):
-            for part, value in zip(LOSS_PARTS, values.tolist(), strict=True):
+            for part, value in zip(self._parts, values.tolist(), strict=True):
                 if not torch.isfinite(torch.tensor(value)):
                     raise self._error(part, value, position)
             self.sums += values
@@ -94,10 +96,6 @@ def last_good(run_folder: Path) -> str:
     return f"the last good checkpoint is {newest}" if newest.exists() else "no checkpoint yet"
 
 
-def _no_losses() -> Tensor:
-    return torch.zeros(len(LOSS_PARTS), dtype=torch.float64)
-
-
 @dataclass(slots=True, kw_only=True)
 class Run:
     """Everything that one training works with.
@@ -112,7 +110,7 @@ class Run:
         As the generator's direction has them, and as they were given.
     resident : ResidentPairs or None
         The store's pairs on the device, where that is not the CPU.
-    sums : (4,) float64
+    sums : (len(trainer.loss_parts),) float64
         Losses of the present epoch so far.
     seconds : float
         Time trained before this process.
@@ -131,7 +129,7 @@ class Run:
     trainer: Trainer
     resident: ResidentPairs | None = None
     position: Position = field(default_factory=Position)
-    sums: Tensor = field(default_factory=_no_losses)
+    sums: Tensor = field(init=False)
     seconds: float = 0.0
     started: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
@@ -140,6 +138,14 @@ class Run:
     max_minutes: float = 0.0
     workers: int = 0
     on_progress: OnProgress = ignore_progress
+
+    def __post_init__(self) -> None:
+        """Begin with no losses."""
+        self.forget_losses()
+
+    def forget_losses(self) -> None:
+        """Begin the sums of an epoch."""
+        self.sums = torch.zeros(len(self.trainer.loss_parts), dtype=torch.float64)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -237,24 +243,24 @@ def trim_log(folder: Path, *, epochs: int) -> None:
         write_atomically(log, "".join(f"{line}\n" for line in kept).encode())
 
 
-def measure_statistics(run: Run) -> None:
-    """Re-estimate the norm statistics of the trainer's generator from training pairs, in place."""
-    if has_statistics(run.trainer.generator):
-        reestimate_statistics(run.trainer.generator, _statistics_batches(run))
+def measure_statistics(run: Run, generator: nn.Module) -> None:
+    """Re-estimate the norm statistics of a generator of the run from training pairs, in place."""
+    if has_statistics(generator):
+        reestimate_statistics(generator, _statistics_batches(run))
 
 
 def _run_epoch(run: Run) -> None:
     epoch = run.position.epoch
     config = run.trainer.config
     if config.freeze_norm_epochs and config.is_frozen(epoch) and not run.is_frozen:
-        measure_statistics(run)
+        measure_statistics(run, run.trainer.generator)
     run.trainer.begin_epoch(epoch)
     if _run_steps(run):
         seconds = run.seconds_trained
         run.position.epoch, run.position.step = epoch + 1, 0
         with _saved_when_stopped(run):
             _log_epoch(run, seconds=seconds)
-        run.sums = _no_losses()
+        run.forget_losses()
         _save_after_epoch(run)
 
 
@@ -277,7 +283,9 @@ def _run_steps(run: Run) -> bool:
     config, position = run.trainer.config, run.position
     rule = ViewRule(augment=config.augment, size=config.crop_size, seed=config.seed)
     check_every = CHECK_EVERY if run.trainer.device.type == "cuda" else 1
-    watch = LossWatch(run.folder, sums=run.sums, check_every=check_every)
+    watch = LossWatch(
+        run.folder, parts=run.trainer.loss_parts, sums=run.sums, check_every=check_every
+    )
     source = (
         partial(epoch_batches, run.store) if run.resident is None else run.resident.epoch_batches
     )
@@ -307,7 +315,7 @@ def _run_steps(run: Run) -> bool:
 
 def _tell(run: Run) -> None:
     config, position = run.trainer.config, run.position
-    l1 = run.sums[LOSS_PARTS.index("generator_l1")].item() / position.step
+    l1 = run.sums[run.trainer.loss_parts.index("generator_l1")].item() / position.step
     run.on_progress(
         Progress(
             stage="train",
@@ -321,18 +329,20 @@ def _tell(run: Run) -> None:
 
 def _log_epoch(run: Run, *, seconds: float) -> None:
     position = run.position
-    means = (run.sums / run.steps_per_epoch).tolist()
+    means = [round(mean, 5) for mean in (run.sums / run.steps_per_epoch).tolist()]
     entry: dict[str, Any] = {
         "epoch": position.epoch,
         "steps": position.total_steps,
         "seconds": round(seconds, 1),
         "lr": run.trainer.config.learning_rate(position.epoch - 1),
-        "losses": dict(zip(LOSS_PARTS, (round(mean, 5) for mean in means), strict=True)),
+        "losses": dict(
+            zip(run.trainer.loss_parts, (round(mean, 5) for mean in means), strict=True)
+        ),
     }
     if run.pairs.val:
         indexes = spread(len(run.validator.store), MOST_VALIDATED)
         mode = run.watched_mode
-        scores = run.validator.score(run.trainer.generator, mode=mode, indexes=indexes)
+        scores = run.validator.score(run.trainer.result, mode=mode, indexes=indexes)
         entry["validation"] = {"mode": mode, "pairs": len(indexes)} | scores
     path = run.folder / LOG
     with told_as_output_error(path), path.open("a", encoding="utf-8") as log:
@@ -343,7 +353,7 @@ def _save_after_epoch(run: Run) -> None:
     epoch = run.position.epoch
     if epoch % run.save_every and not run.is_complete:
         return
-    save_pictures(run, run.trainer.generator, mode=run.watched_mode)
+    save_pictures(run, run.trainer.result, mode=run.watched_mode)
     if not run.is_complete:  # run_epochs saves at the end
         save(run)
 

@@ -19,6 +19,7 @@ from geop2p.augmentation import AUGMENTATIONS
 from geop2p.blend import BLENDS
 from geop2p.bootstrap import DRAWS
 from geop2p.card import ModelCard
+from geop2p.classification import CLASS_WEIGHTS
 from geop2p.cli.main import COMMANDS, geop2p
 from geop2p.engines.choice import ENGINES, PRECISIONS
 from geop2p.errors import Geop2pError
@@ -43,6 +44,7 @@ CHOICES = {
     ("translate", "precision"): PRECISIONS,
     ("train", "direction"): DIRECTIONS,
     ("train", "gan_mode"): GAN_LOSSES,
+    ("train", "class_weights"): CLASS_WEIGHTS,
     ("train", "augment"): AUGMENTATIONS,
     ("train", "arch"): GENERATORS,
     ("train", "norm"): NORMS,

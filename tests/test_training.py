@@ -1,14 +1,20 @@
+import copy
 import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from geop2p.card import Scaling
+from geop2p.classification import ClassTask
 from geop2p.errors import OptionError
-from geop2p.losses import adversarial_loss, l1_loss
+from geop2p.losses import adversarial_loss, deceiving_loss, l1_loss
 from geop2p.networks import DiscriminatorConfig, GeneratorConfig
+from geop2p.objective import Guidance, loss_parts
+from geop2p.palette import Palette
+from geop2p.pipelines.training_run import tensors_of
 from geop2p.recipe import TrainingConfig
-from geop2p.training import Position, Trainer, from_unit, is_amp_slow, to_unit
+from geop2p.training import Position, Trainer, _dropout_seed, from_unit, is_amp_slow, to_unit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -26,8 +32,29 @@ def batch(seed=0, *, count=2):
     return torch.randint(0, 256, (2, count, 3, 16, 16), generator=random, dtype=torch.uint8)
 
 
+PALETTE = Palette.from_list(
+    [
+        {"index": 1, "name": "land", "colour": "#F2EFE9"},
+        {"index": 2, "name": "water", "colour": "#AAD3DF"},
+    ]
+)
+GUIDANCE = Guidance(task=ClassTask.of_palette(PALETTE, Scaling()))
+OPTIONS = [
+    {"lambda_gan": 0.0},
+    {"ema": 0.9},
+    {"lambda_ce": 1.0},
+    {"gan_mode": "hinge"},
+    {"ema": 0.9, "lambda_ce": 1.0, "gan_mode": "hinge", "lambda_gan": 2.0},
+]
+"""Recipes other than the paper's."""
+
+
+def named(options):
+    return " ".join(f"{name}={value}" for name, value in options.items())
+
+
 def trained(steps, **changes):
-    trainer = Trainer(config(**changes), device=CPU)
+    trainer = Trainer(config(**changes), device=CPU, guidance=GUIDANCE)
     trainer.begin_epoch(0)
     losses = [trainer.step(*batch(), position=Position(step=step)) for step in range(steps)]
     return trainer, losses
@@ -48,7 +75,7 @@ def test_the_rate_is_constant_then_falls_straight_to_zero():
     assert rates == pytest.approx([1, 1, 0.75, 0.5, 0.25, 0])
 
 
-@pytest.mark.parametrize("mode", ["vanilla", "lsgan"])
+@pytest.mark.parametrize("mode", ["vanilla", "lsgan", "hinge"])
 def test_training_lowers_l1(mode):
     _trainer, losses = trained(30, gan_mode=mode, lr=2e-3)
     assert losses[-1][3] < 0.8 * losses[0][3]
@@ -66,6 +93,15 @@ def test_the_adversarial_loss_of_known_logits():
     assert vanilla.item() == pytest.approx(math.log(2))
     assert adversarial_loss(logits, is_real=True, mode="lsgan").item() == 1
     assert adversarial_loss(logits, is_real=False, mode="lsgan").item() == 0
+
+
+def test_hinge_asks_for_a_margin_of_the_discriminator_alone():
+    logits = torch.tensor([-2.0, 0.5, 3.0])
+    assert adversarial_loss(logits, is_real=True, mode="hinge").item() == pytest.approx(3.5 / 3)
+    assert adversarial_loss(logits, is_real=False, mode="hinge").item() == pytest.approx(5.5 / 3)
+    assert deceiving_loss(logits, mode="hinge").item() == pytest.approx(-0.5)
+    expected = adversarial_loss(logits, is_real=True, mode="vanilla")
+    assert deceiving_loss(logits, mode="vanilla") == expected
 
 
 def test_l1_of_opposite_pictures_is_the_whole_range():
@@ -98,6 +134,101 @@ def test_a_restored_trainer_goes_on_to_the_same_weights():
     assert all(map(torch.equal, whole.generator.parameters(), resumed.generator.parameters()))
     for name, weight in whole.discriminator.state_dict().items():
         assert torch.equal(weight, resumed.discriminator.state_dict()[name])
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=named)
+def test_every_option_goes_on_to_the_same_weights(options):
+    whole, losses = trained(4, **options)
+    half, _losses = trained(2, **options)
+    resumed = Trainer(config(**options), device=CPU, guidance=GUIDANCE)
+    resumed.load_state(copy.deepcopy(half.state()))
+    resumed.begin_epoch(0)
+    found = [resumed.step(*batch(), position=Position(step=step)) for step in (2, 3)]
+    assert all(map(torch.equal, found, losses[2:]))
+    for (name, expected), (_name, tensor) in zip(
+        tensors_of(whole.state(), name=""), tensors_of(resumed.state(), name=""), strict=True
+    ):
+        assert torch.equal(tensor, expected), name
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=named)
+def test_every_option_changes_what_comes_out(options):
+    changed, _losses = trained(3, **options)
+    plain, _losses = trained(3)
+    pairs = zip(changed.result.parameters(), plain.result.parameters(), strict=True)
+    assert not all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_the_papers_step_is_the_one_written_out_here():
+    trainer, losses = trained(1)
+    reference = Trainer(config(), device=CPU)
+    generator, judge = reference.generator.train(), reference.discriminator.train()
+    rates = {"lr": 2e-4, "betas": (0.5, 0.999), "fused": True}
+    optimisers = [torch.optim.Adam(n.parameters(), **rates) for n in (generator, judge)]
+    scene, truth = (to_unit(part, Scaling(), device=CPU) for part in batch())
+    scene, truth = scene.contiguous(), truth.contiguous()
+    torch.manual_seed(_dropout_seed(0, Position()))
+    drawn = generator(scene)
+    logits = judge(torch.cat([scene, drawn.detach()], 1)), judge(torch.cat([scene, truth], 1))
+    fake, real = (
+        F.binary_cross_entropy_with_logits(each, torch.full_like(each, target))
+        for each, target in zip(logits, (0, 1), strict=True)
+    )
+    ((real + fake) / 2).backward()
+    optimisers[1].step()
+    logits = judge(torch.cat([scene, drawn], 1))
+    gan = F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
+    l1 = F.l1_loss(drawn, truth)
+    (gan + 100 * l1).backward()
+    optimisers[0].step()
+    assert torch.equal(losses[0], torch.stack([real, fake, gan, l1]).detach())
+    assert all(map(torch.equal, trainer.generator.parameters(), generator.parameters()))
+
+
+def test_l1_alone_has_no_discriminator():
+    trainer, losses = trained(30, lambda_gan=0.0, lr=2e-3)
+    assert trainer.discriminator is None
+    assert trainer.loss_parts == ("generator_l1",)
+    assert losses[-1][0] < 0.8 * losses[0][0]
+    assert "discriminator" not in trainer.state()
+
+
+def test_losses_are_named_by_what_is_switched_on():
+    paper = ("discriminator_real", "discriminator_fake", "generator_gan", "generator_l1")
+    assert loss_parts(config()) == paper
+    assert loss_parts(config(lambda_ce=1)) == (*paper, "generator_ce")
+
+
+def test_cross_entropy_lowers_itself():
+    _trainer, losses = trained(30, lambda_gan=0.0, lambda_l1=0.0, lambda_ce=1.0, lr=2e-3)
+    assert losses[-1][1] < 0.8 * losses[0][1]
+
+
+def test_cross_entropy_needs_classes():
+    with pytest.raises(OptionError, match="--palette"):
+        Trainer(config(lambda_ce=1.0), device=CPU)
+
+
+def test_the_average_is_what_is_kept():
+    trainer, _losses = trained(3, ema=0.9)
+    assert trainer.result is not trainer.generator
+    pairs = zip(trainer.result.parameters(), trainer.generator.parameters(), strict=True)
+    assert not any(torch.equal(a, b) for a, b in pairs)
+    plain, _losses = trained(3)
+    assert all(map(torch.equal, trainer.generator.parameters(), plain.generator.parameters()))
+
+
+def test_frozen_epochs_average_with_the_statistics_that_they_train_with():
+    recipe = config(epochs=1, epochs_decay=1, freeze_norm_epochs=1, ema=0.9)
+    trainer = Trainer(recipe, device=CPU)
+    trainer.begin_epoch(0)
+    trainer.step(*batch(), position=Position())
+    trainer.begin_epoch(1)
+    trainer.step(*batch(), position=Position(epoch=1))
+    for (name, kept), (_name, used) in zip(
+        trainer.result.named_buffers(), trainer.generator.named_buffers(), strict=True
+    ):
+        assert torch.equal(kept, used), name
 
 
 def test_a_state_of_another_memory_layout_goes_on_to_the_same_weights():
@@ -173,6 +304,11 @@ def test_native_values_come_back(dtype):
         ({"freeze_norm_epochs": 200}, "--freeze-norm-epochs 200"),
         ({"seed": -1}, "--seed -1"),
         ({"lr": float("nan")}, "--lr nan"),
+        ({"ema": 1.0}, "--ema 1.0"),
+        ({"lambda_gan": -1.0}, "--lambda-gan -1"),
+        ({"lambda_gan": 0.0, "lambda_l1": 0.0}, "asked nothing"),
+        ({"class_weights": "median"}, "--class-weights 'median'"),
+        ({"ce_temperature": 0.0}, "--ce-temperature 0"),
     ],
 )
 def test_impossible_recipes_are_refused(changes, expected):

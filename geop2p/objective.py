@@ -1,0 +1,102 @@
+"""The objective: what the two networks are asked for, as losses by name and one weighted sum.
+
+References
+----------
+Isola et al. 2017, section 3.1, equation 4, and appendix 6.2.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geop2p.classification import ClassTask, class_loss
+from geop2p.errors import OptionError
+from geop2p.losses import adversarial_loss, deceiving_loss, l1_loss
+from geop2p.recipe import TrainingConfig
+
+DISCRIMINATOR_PARTS = ("discriminator_real", "discriminator_fake")
+OPTION_OF_PART = {
+    "generator_gan": "lambda_gan",
+    "generator_l1": "lambda_l1",
+    "generator_ce": "lambda_ce",
+}
+"""Parts of the generator's loss, in the order in which they are summed, and their weights."""
+ALWAYS = "generator_l1"
+"""Told whatever its weight is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guidance:
+    """What the objective needs beside the recipe.
+
+    Parameters
+    ----------
+    task : ClassTask or None
+        The classes of the maps.
+    """
+
+    task: ClassTask | None = None
+
+
+def loss_parts(config: TrainingConfig) -> tuple[str, ...]:
+    """Return the names of the losses that a step tells, none of them weighted.
+
+    For the paper's recipe these are ``discriminator_real``, ``discriminator_fake``,
+    ``generator_gan`` and ``generator_l1``; each option adds or removes its own.
+    """
+    judged = DISCRIMINATOR_PARTS if config.is_adversarial else ()
+    return judged + tuple(_weights(config))
+
+
+def _weights(config: TrainingConfig) -> dict[str, float]:
+    """Return the weight of each part of the generator's loss that is switched on."""
+    weights = {part: float(getattr(config, name)) for part, name in OPTION_OF_PART.items()}
+    return {part: weight for part, weight in weights.items() if weight or part == ALWAYS}
+
+
+class Objective:
+    """The losses of both networks.
+
+    Raises
+    ------
+    OptionError
+        When the recipe asks for classes and there is no palette.
+    """
+
+    def __init__(self, config: TrainingConfig, guidance: Guidance, *, device: torch.device) -> None:
+        self._config = config
+        self._weights = _weights(config)
+        self._task = None if guidance.task is None else guidance.task.to(device)
+        if config.lambda_ce and self._task is None:
+            raise OptionError(
+                "--lambda-ce needs the classes of the map (give --palette, or one in --card)"
+            )
+
+    def of_discriminator(self, *, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
+        """Return the discriminator's losses by part, from its logits of both pairs."""
+        mode = self._config.gan_mode
+        return {
+            "discriminator_real": adversarial_loss(real, is_real=True, mode=mode),
+            "discriminator_fake": adversarial_loss(fake, is_real=False, mode=mode),
+        }
+
+    def of_generator(
+        self, generated: Tensor, truth: Tensor, *, fake: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Return the generator's losses by part; ``fake`` are the logits of its pair."""
+        losses = {"generator_l1": l1_loss(generated, truth)}
+        if fake is not None:
+            losses["generator_gan"] = deceiving_loss(fake, mode=self._config.gan_mode)
+        if self._config.lambda_ce and self._task is not None:
+            temperature = self._config.ce_temperature
+            losses["generator_ce"] = class_loss(
+                generated, truth, task=self._task, temperature=temperature
+            )
+        return losses
+
+    def weighted(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """Return what the generator minimises: the sum of its parts by their weights."""
+        terms = [weight * losses[part] for part, weight in self._weights.items()]
+        return sum(terms[1:], start=terms[0])

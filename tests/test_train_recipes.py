@@ -1,0 +1,106 @@
+"""Recipes other than the paper's, from pairs to a model: what they leave, and that they resume."""
+
+import json
+
+import pytest
+import torch
+from pair_files import TINY, write_pairs
+
+from geop2p.checkpoint import load_checkpoint
+from geop2p.errors import CheckpointError, OptionError
+from geop2p.model import load_model
+from geop2p.pipelines.train import train
+from geop2p.pipelines.training_run import tensors_of
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+PALETTE = [
+    {"index": 0, "name": "dark", "colour": "#282828"},
+    {"index": 1, "name": "light", "colour": "#E6E6E6"},
+]
+CLASSES = {"lambda_ce": 1.0, "class_weights": "inverse-sqrt", "ema": 0.9, "gan_mode": "hinge"}
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    return write_pairs(tmp_path / "pairs")
+
+
+@pytest.fixture
+def palette(tmp_path):
+    path = tmp_path / "palette.json"
+    path.write_text(json.dumps(PALETTE))
+    return path
+
+
+def log_of(run):
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def assert_equal_runs(one, other):
+    """Compare everything but times: weights, moments, averages, losses and scores."""
+    states = [
+        {name: part for name, part in load_checkpoint(run).items() if name != "seconds"}
+        for run in (one, other)
+    ]
+    for (name, a), (_name, b) in zip(*(tensors_of(s, name="") for s in states), strict=True):
+        assert torch.equal(a, b), name
+    logs = [[{**entry, "seconds": 0} for entry in log_of(run)] for run in (one, other)]
+    assert logs[0] == logs[1]
+
+
+def test_classes_and_averages_resume_as_if_never_stopped(tmp_path, pairs, palette):
+    whole = train(pairs, tmp_path / "whole", palette=palette, **TINY, **CLASSES)
+    stopped = train(pairs, tmp_path / "parts", palette=palette, max_minutes=1e-9, **TINY, **CLASSES)
+    train(resume=stopped.folder, max_minutes=0.003)
+    resumed = train(resume=stopped.folder)
+    assert resumed.is_complete
+    assert_equal_runs(whole.folder, resumed.folder)
+
+
+def test_the_log_names_the_losses_that_are_switched_on(tmp_path, pairs, palette):
+    run = train(pairs, tmp_path / "run", palette=palette, **TINY, lambda_gan=0.0, lambda_ce=1.0)
+    assert [list(entry["losses"]) for entry in log_of(run.folder)] == [
+        ["generator_l1", "generator_ce"]
+    ] * 2
+
+
+def test_the_model_holds_the_averaged_weights(tmp_path, pairs):
+    run = train(pairs, tmp_path / "run", **TINY, ema=0.9)
+    state = load_checkpoint(run.folder)
+    saved = load_model(run.model_path).generator.state_dict()["stem.1.weight"]
+    averaged = state["average"]["generator"]["stem.1.weight"]
+    assert torch.equal(saved, averaged.half().float())
+    assert not torch.equal(saved, state["generator"]["stem.1.weight"].half().float())
+
+
+def test_l1_alone_resumes_without_a_discriminator(tmp_path, pairs):
+    whole = train(pairs, tmp_path / "whole", **TINY, lambda_gan=0.0)
+    stopped = train(pairs, tmp_path / "parts", max_minutes=1e-9, **TINY, lambda_gan=0.0)
+    resumed = train(resume=stopped.folder)
+    assert_equal_runs(whole.folder, resumed.folder)
+    assert "discriminator" not in load_checkpoint(resumed.folder)
+
+
+def test_cross_entropy_without_classes_is_refused_before_anything_is_written(tmp_path, pairs):
+    with pytest.raises(OptionError, match="--lambda-ce needs the classes"):
+        train(pairs, tmp_path / "run", **TINY, lambda_ce=1.0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_without_the_average_of_its_recipe_is_refused(tmp_path, pairs):
+    run = train(pairs, tmp_path / "run", **TINY, ema=0.9).folder
+    state = load_checkpoint(run)
+    del state["average"]["generator"]["stem.1.weight"]
+    torch.save(state, run / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match=r"average: stem\.1\.weight is missing"):
+        train(resume=run)
+
+
+def test_a_checkpoint_from_before_there_were_such_options_goes_on(tmp_path, pairs):
+    whole = train(pairs, tmp_path / "whole", **TINY)
+    run = train(pairs, tmp_path / "run", max_minutes=1e-9, **TINY).folder
+    state = load_checkpoint(run)
+    for name in ("lambda_gan", "lambda_ce", "ce_temperature", "class_weights", "ema"):
+        del state["settings"][name]
+    torch.save(state, run / "checkpoint.pt")
+    assert_equal_runs(whole.folder, train(resume=run).folder)
