@@ -14,6 +14,8 @@ from geop2p.errors import OptionError
 
 Colour = tuple[int, int, int]
 """Red, green, blue, each 0 to 255."""
+PIXELS_AT_A_TIME = 2**16
+"""Whose distances to all colours stay in a processor's cache while the nearest is sought."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,12 +132,21 @@ class Palette:
         (3, H, W) uint8 to (H, W) uint8; nearest by Euclidean distance in RGB, the lower index wins.
         """
         scored = [entry for entry in self.classes if entry.is_scored]
-        pixels = picture.astype(np.int32)
-        distances = [
-            sum((pixels[band] - entry.colour[band]) ** 2 for band in range(3)) for entry in scored
-        ]
         indexes = np.array([entry.index for entry in scored], np.uint8)
-        return np.asarray(indexes[np.argmin(np.stack(distances), axis=0)])
+        flat = picture.reshape(3, -1)
+        found = np.empty(flat.shape[1], np.uint8)
+        for start in range(0, len(found), PIXELS_AT_A_TIME):
+            part = slice(start, start + PIXELS_AT_A_TIME)
+            found[part] = indexes[_nearest([entry.colour for entry in scored], flat[:, part])]
+        return found.reshape(picture.shape[1:])
+
+    def snap(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return the picture in the colours of the `nearest` classes: (3, H, W) uint8 both."""
+        table = np.zeros((256, 3), np.uint8)
+        for entry in self.classes:
+            table[entry.index] = entry.colour
+        nearest = self.nearest(picture)
+        return np.stack([table[:, band][nearest] for band in range(3)])
 
     def is_scored_colour(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
         """Return where (3, H, W) has no colour that only unscored classes have, (H, W)."""
@@ -180,6 +191,25 @@ def parse_colour(text: str) -> Colour:
 def format_colour(colour: Colour) -> str:
     """Return ``#RRGGBB``."""
     return "#{:02X}{:02X}{:02X}".format(*colour)
+
+
+def _nearest(colours: Sequence[Colour], pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+    """Return the position of the nearest of up to 256 colours, (N,), for (3, N) pixels.
+
+    What all distances of a pixel share, its own square, is left out. A position stands in the low
+    eight bits of its distance, so that the least number is the nearest, the first of equals.
+    """
+    red, green, blue = pixels.astype(np.int32)
+    best: npt.NDArray[np.int32] | None = None
+    for position, colour in enumerate(colours):
+        distance = red * (-512 * colour[0])
+        distance += green * (-512 * colour[1])
+        distance += blue * (-512 * colour[2])
+        distance += 256 * sum(part * part for part in colour) + position
+        best = distance if best is None else np.minimum(best, distance, out=best)
+    if best is None:
+        raise OptionError("none of the palette's classes is scored")
+    return best & 255
 
 
 def _grow(mask: npt.NDArray[np.bool_], *, pixels: int) -> npt.NDArray[np.bool_]:

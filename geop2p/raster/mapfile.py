@@ -65,6 +65,18 @@ def check_creation_options(target: Path, map_format: MapFormat) -> None:
 def write_map(target: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat) -> None:
     """Write a map; ``target`` has its old content, or the whole of the new, checked one.
 
+    Raises what `staged_map` raises.
+    """
+    with staged_map(target, spec, rows, map_format=map_format):
+        pass
+
+
+@contextmanager
+def staged_map(
+    target: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat
+) -> Iterator[None]:
+    """Write a map beside ``target`` and check it; it takes its name when the context ends well.
+
     Raises
     ------
     DiskFullError
@@ -77,11 +89,15 @@ def write_map(target: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat)
     if map_format.driver in PICTURE_DRIVERS:
         _check_picture(target, spec, map_format)
     needed = writing_bytes(spec)
-    with (
-        replacing(target, needed=needed) as temporary,
-        _settings(),
-        _output_errors(target, needed=needed),
-    ):
+    with replacing(target, needed=needed) as temporary:
+        _write_checked(target, spec, rows, temporary=temporary, map_format=map_format)
+        yield
+
+
+def _write_checked(
+    target: Path, spec: MapSpec, rows: Rows, *, temporary: Path, map_format: MapFormat
+) -> None:
+    with _settings(), _output_errors(target, needed=writing_bytes(spec)):
         try:
             plain = temporary.with_suffix(".plain.tif")
             made = _made_plain(plain, spec, rows, map_format=map_format)
@@ -190,7 +206,6 @@ def _write_rows(
 
 
 def _profile(spec: MapSpec, *, has_alpha: bool) -> dict[str, Any]:
-    is_rgb = spec.count == 3 and spec.dtype in ("uint8", "uint16")
     return {
         "driver": "GTiff",
         "height": spec.height,
@@ -203,14 +218,23 @@ def _profile(spec: MapSpec, *, has_alpha: bool) -> dict[str, Any]:
         "blockxsize": BLOCK,
         "blockysize": BLOCK,
         "interleave": "pixel",
-        "photometric": "RGB" if is_rgb else "MINISBLACK",
+        "photometric": _photometric(spec),
         "BIGTIFF": "IF_SAFER",
     }
 
 
+def _photometric(spec: MapSpec) -> str:
+    if spec.colours:
+        return "PALETTE"
+    return "RGB" if spec.count == 3 and spec.dtype in ("uint8", "uint16") else "MINISBLACK"
+
+
 def _describe(dataset: Any, spec: MapSpec, *, has_alpha: bool) -> None:
     """Put everything but pixels into the file: colours, ground control, tags."""
-    if spec.count == 3 and spec.dtype in ("uint8", "uint16"):
+    if spec.colours:
+        dataset.write_colormap(1, dict(spec.colours))
+        colours = [ColorInterp.palette]
+    elif spec.count == 3 and spec.dtype in ("uint8", "uint16"):
         colours = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
     else:
         colours = [ColorInterp.gray] + [ColorInterp.undefined] * (spec.count - 1)

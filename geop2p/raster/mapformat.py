@@ -79,6 +79,8 @@ class MapSpec:
         Some pixels are invalid.
     tags : dict
         Provenance, as text.
+    colours : dict
+        Colour table of the only band: value to (red, green, blue); empty without one.
     """
 
     height: int
@@ -93,6 +95,7 @@ class MapSpec:
     nodata: float | None = None
     is_masked: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
+    colours: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

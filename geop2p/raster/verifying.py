@@ -115,10 +115,12 @@ def _compare_header(
     if map_format.driver not in PICTURE_DRIVERS:
         found |= {
             "bands": dataset.count,
+            "colours": _colours(dataset, spec),
             "nodata": repr(dataset.nodata),
         }
         expected |= {
             "bands": spec.count,
+            "colours": dict(spec.colours),
             "nodata": repr(None if spec.nodata is None else float(spec.nodata)),
         }
     for key, value in expected.items():
@@ -134,6 +136,14 @@ def _compare_header(
         raise VerificationError(
             f"{path}: reads back with {change} (a GeoTIFF cannot keep it: warp the scene first)"
         )
+
+
+def _colours(dataset: Any, spec: MapSpec) -> dict[int, tuple[int, ...]]:
+    """Return the entries of the colour table that were meant, without their opacity."""
+    if not spec.colours:
+        return {}
+    table = dataset.colormap(1)
+    return {value: table[value][:3] for value in spec.colours}
 
 
 def _compare_rows(
