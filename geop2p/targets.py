@@ -18,7 +18,7 @@ from geop2p.raster.aligning import ground_box, open_aligned
 from geop2p.raster.burning import burn, into_scene, metres_per_unit, reach
 from geop2p.raster.scene import OrderedRows, Scene, SceneSpec
 from geop2p.style import Style
-from geop2p.vector import Drawing, Plane, is_vector, read_drawing
+from geop2p.vector.drawing import Drawing, Plane, is_vector, read_drawing
 
 Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -97,8 +97,8 @@ def open_target(
 ) -> Iterator[Target]:
     """Open a target on the grid of the scene ``onto``.
 
-    Vectors are told by the name of the file (`geop2p.vector.SUFFIXES`) and need a style; a raster
-    holds class indexes when there is a palette, else a picture.
+    Vectors are told by the name of the file (`geop2p.vector.drawing.SUFFIXES`) and need a style; a
+    raster holds class indexes when there is a palette, else a picture.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from geop2p.raster.aligning import open_aligned
 from geop2p.raster.scene import OrderedRows, SceneSpec, open_scene
 from geop2p.style import Style
 from geop2p.targets import Target, open_target
-from geop2p.vector import is_vector
+from geop2p.vector.drawing import is_vector
 
 Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]

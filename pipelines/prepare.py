@@ -26,7 +26,7 @@ from geop2p.progress import OnProgress, Progress, ignore_progress
 from geop2p.raster.scene import OrderedRows, SceneSpec, open_scene
 from geop2p.style import Style, find_palette, read_style
 from geop2p.targets import open_target
-from geop2p.vector import is_vector
+from geop2p.vector.drawing import is_vector
 
 logger = logging.getLogger(__name__)
 

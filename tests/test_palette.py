@@ -83,3 +83,32 @@ def test_a_file_that_is_no_palette_is_refused_by_name(tmp_path, entries):
     file.write_text(json.dumps(entries))
     with pytest.raises(OptionError, match=r"palette\.json"):
         read_palette(file)
+
+
+@pytest.mark.parametrize("name", ["streets", "roads"])
+def test_the_nearest_colour_is_that_of_the_least_distance_and_the_first_of_equals(name):
+    palette = find_palette(name)
+    picture = np.random.default_rng(0).integers(0, 256, (3, 40, 2000), np.uint8)  # > one piece
+    scored = [entry for entry in palette.classes if entry.is_scored]
+    distances = [
+        ((picture.astype(int) - np.array(entry.colour)[:, None, None]) ** 2).sum(axis=0)
+        for entry in scored
+    ]
+    expected = np.array([entry.index for entry in scored])[np.argmin(distances, axis=0)]
+    assert np.array_equal(palette.nearest(picture), expected)
+
+
+def test_snapping_gives_only_colours_of_scored_classes_and_changes_them_no_more():
+    streets = find_palette("streets")
+    picture = np.random.default_rng(0).integers(0, 256, (3, 50, 60), np.uint8)
+    snapped = streets.snap(picture)
+    scored = {entry.colour for entry in streets.classes if entry.is_scored}
+    assert set(map(tuple, snapped.reshape(3, -1).T.tolist())) <= scored
+    assert np.array_equal(streets.snap(snapped), snapped)
+    assert np.array_equal(streets.nearest(snapped), streets.nearest(picture))
+
+
+def test_a_palette_without_scored_classes_has_no_nearest():
+    entry = {"index": 0, "name": "sea", "colour": "#000000", "scored": False}
+    with pytest.raises(OptionError, match="none of the palette's classes is scored"):
+        Palette.from_list([entry]).nearest(np.zeros((3, 1, 1), np.uint8))

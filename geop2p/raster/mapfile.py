@@ -72,9 +72,7 @@ def write_map(target: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat)
 
 
 @contextmanager
-def staged_map(
-    target: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat
-) -> Iterator[None]:
+def staged_map(target: Path, spec: MapSpec, rows: Rows, *, map_format: MapFormat) -> Iterator[None]:
     """Write a map beside ``target`` and check it; it takes its name when the context ends well.
 
     Raises

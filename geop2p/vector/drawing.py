@@ -1,6 +1,6 @@
 """Vectors: features read from a file, brought into a plane and given their drawn shapes.
 
-The home of shapely and pyogrio. What lies here knows coordinates but no pixels.
+What lies here knows coordinates but no pixels.
 """
 
 import logging
