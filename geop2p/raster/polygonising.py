@@ -119,7 +119,7 @@ def _band(classes: Classes, rows: tuple[int, int]) -> RegionBand:
 
 
 def _ring(points: Any, start: int) -> npt.NDArray[np.int64]:
-    return np.rint(np.array(points)).astype(np.int64) + np.array([0, start])
+    return np.rint(np.array(points)).astype(np.int64) + np.array([0, start], np.int64)
 
 
 def _changes(row: Classes) -> npt.NDArray[np.int64]:

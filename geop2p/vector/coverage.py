@@ -104,9 +104,7 @@ def _between(starts: Points, stops: Points, known: Points, *, axis: int) -> tupl
     counts = after - first
     order = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
     is_forward = np.repeat(ends[0] < ends[1], counts)
-    places = np.where(
-        is_forward, np.repeat(first, counts) + order, np.repeat(after, counts) - 1 - order
-    )
-    found = keys[places]
+    rising, falling = np.repeat(first, counts) + order, np.repeat(after, counts) - 1 - order
+    found = keys[np.where(is_forward, rising, falling)]
     pair = [found % span, found // span]
     return np.stack(pair if axis == 0 else pair[::-1], axis=1), counts
