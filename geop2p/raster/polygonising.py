@@ -119,10 +119,11 @@ def _band(classes: Classes, rows: tuple[int, int]) -> RegionBand:
 
 
 def _ring(points: Any, start: int) -> npt.NDArray[np.int64]:
-    return np.rint(np.array(points)).astype(np.int64) + np.array([0, start], np.int64)
+    corners: npt.NDArray[np.int64] = np.rint(np.array(points)).astype(np.int64)
+    return corners + np.array([0, start], np.int64)
 
 
 def _changes(row: Classes) -> npt.NDArray[np.int64]:
     """Return the columns at which a row's class is another than just before."""
     line = row.reshape(-1)
-    return np.flatnonzero(line[1:] != line[:-1]) + 1
+    return np.asarray(np.flatnonzero(line[1:] != line[:-1]) + 1)
