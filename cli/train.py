@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 def train(ctx: click.Context, /, output: Output, **options: Any) -> None:  # noqa: ANN401
     """Train a generator from pairs of scene and map.
 
-    The defaults are the recipe of the pix2pix paper. A run that was stopped goes on with --resume
-    RUN, where --epochs and --epochs-decay may also be raised.
+    The defaults are the recipe of the pix2pix paper; --recipe names another one, whose values
+    options that are given go before. A run that was stopped goes on with --resume RUN, where
+    --epochs and --epochs-decay may also be raised.
     """
     keep_freed_memory()
     from geop2p.pipelines.train import train as train_generator

@@ -114,6 +114,13 @@ network_options = in_order(
 )
 
 recipe_options = in_order(
+    click.option(
+        "--recipe",
+        metavar="paper|best|FILE",
+        default=SETTINGS["recipe"].default,
+        show_default=True,
+        help="Values of what is not given, by name or from a JSON file. Defaults are the paper's.",
+    ),
     setting("epochs", "Epochs at the full rate."),
     setting("epochs_decay", "Epochs after these, in which the rate falls to zero."),
     setting("batch_size", "Pairs in a step."),

@@ -121,7 +121,8 @@ class Range(NamedTuple):
     def holds(self, number: float) -> bool:
         """Return whether ``number`` is in the range; NaN is in none."""
         is_above = number > self.least if self.is_least_open else number >= self.least
-        return is_above and (number < self.most if self.is_most_open else number <= self.most)
+        is_below = number < self.most if self.is_most_open else number <= self.most
+        return is_above and is_below and number < math.inf
 
     def __str__(self) -> str:
         """Return the range in words."""

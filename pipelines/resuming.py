@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from geop2p.errors import CheckpointError, OptionError
+from geop2p.pipelines.recipe_files import LONGEST_TEXT, check_types
 from geop2p.pipelines.training_options import EXTENDABLE, Settings
 from geop2p.pipelines.training_run import Run, tensors_of
 from geop2p.recipe import TrainingConfig
 from geop2p.training import Position, build_networks
-
-LONGEST_TEXT = 4096
 
 
 @contextmanager
@@ -42,10 +41,9 @@ def kept_settings(content: Mapping[str, Any]) -> tuple[str, Settings]:
     """
     kept = dict(content)
     pairs = kept.pop("pairs")
-    known = {entry.name: entry.default for entry in fields(Settings)}
-    for name, value in {"pairs": pairs, **kept}.items():
-        if not _is_like(known.get(name, ""), value):
-            raise TypeError(f"the setting {name[:40]} is {str(value)[:40]!r}")
+    if not isinstance(pairs, str) or len(pairs) > LONGEST_TEXT:
+        raise TypeError(f"the folder of the pairs is {str(pairs)[:40]!r}")
+    check_types(kept)
     return pairs, Settings(**kept)
 
 
@@ -113,17 +111,6 @@ def check_epochs_left(run: Run) -> None:
             f"{run.folder}: {done} epochs are done, {asked} were asked for "
             "(--epochs and --epochs-decay can only be raised beyond what is done)"
         )
-
-
-def _is_like(default: Any, value: Any) -> bool:  # noqa: ANN401
-    """Return whether a value has the type of a setting's default; None stands for a number."""
-    if default is None:
-        return value is None or type(value) is int
-    if isinstance(default, float):
-        return type(value) in (int, float)
-    return type(value) is type(default) and (
-        not isinstance(value, str) or len(value) <= LONGEST_TEXT
-    )
 
 
 def _check_count(name: str, number: object) -> None:

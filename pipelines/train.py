@@ -27,6 +27,7 @@ from geop2p.networks import DiscriminatorConfig, GeneratorConfig
 from geop2p.pairs import DIRECTIONS, Pair, PairSet, PatchSpec, describe_pair, find_pairs
 from geop2p.pipelines.finishing import Finished, finish
 from geop2p.pipelines.guidance import guidance_for
+from geop2p.pipelines.recipe_files import read_recipe, recipe_name, write_recipe
 from geop2p.pipelines.resuming import (
     check_epochs_left,
     check_networks,
@@ -110,7 +111,8 @@ def train(
         Folder of the run: checkpoints, ``log.jsonl``, pictures, ``model.safetensors``.
     **options
         See `Settings` and `RunOptions`. A resumed run keeps its settings; of these only
-        ``epochs``, ``epochs_decay`` and ``freeze_norm_epochs`` may be given anew.
+        ``epochs``, ``epochs_decay`` and ``freeze_norm_epochs`` may be given anew. ``recipe`` is
+        the name of a shipped recipe or a file; other options go before its values.
 
     Raises
     ------
@@ -139,12 +141,19 @@ def train(
     folder = _run_folder(pairs, out, run_options)
     with held(folder), _undisturbed_torch(), _told_as_out_of_memory():
         if run_options.resume is None:
-            run = _begin(pairs, folder, settings=Settings(**given), options=run_options)
+            run = _begin(pairs, folder, settings=_settings(given), options=run_options)
         else:
             run = _resume(pairs, folder, given=given, options=run_options)
+        write_recipe(folder, run.settings)
         run_epochs(run)
         finished = finish(run)
     return _report(run, finished, seconds=time.monotonic() - started)
+
+
+def _settings(given: Mapping[str, Any]) -> Settings:
+    """Return the settings of a new run: what was given, else the recipe's."""
+    recipe = read_recipe(given.get("recipe", Settings().recipe))
+    return Settings(**(recipe | dict(given) | {"recipe": recipe["recipe"]}))
 
 
 def _run_folder(pairs: str | Path | None, out: str | Path | None, options: RunOptions) -> Path:
@@ -188,6 +197,8 @@ def _resume(
     with told_as_damage(folder):
         known_pairs, known_settings = kept_settings(state["settings"])
         known_facts = parse_facts(state["facts"])
+    if "recipe" in given:  # its values stay those that the run was begun with
+        given = given | {"recipe": recipe_name(given["recipe"])}
     source = Path(pairs or known_pairs)
     settings = extended(folder, known_settings, given)
     facts = _facts(options, known=known_facts)

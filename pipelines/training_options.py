@@ -12,6 +12,7 @@ from geop2p.recipe_values import RecipeValues
 class TrainOptions(TypedDict, total=False):
     """Keyword options of `geop2p.train`; `Settings` and `RunOptions` explain each."""
 
+    recipe: str | Path
     direction: str
     arch: str
     ngf: int
@@ -57,6 +58,8 @@ class Settings(RecipeValues):
 
     Parameters
     ----------
+    recipe : str
+        Name of the recipe that the others come from, where they were not given one by one.
     direction : str
         ``scene-to-map`` or ``map-to-scene``.
     arch, ngf, max_channels, norm
@@ -67,6 +70,7 @@ class Settings(RecipeValues):
     The others are those of `geop2p.recipe_values.RecipeValues`.
     """
 
+    recipe: str = "paper"
     direction: str = "scene-to-map"
     arch: str = "unet_256"
     ngf: int = 64
