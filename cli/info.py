@@ -37,7 +37,7 @@ def card_facts(card: "ModelCard") -> dict[str, Any]:
     """Return the card as plain values, the generator's field in words."""
     import json
 
-    radius = card.generator.field_radius
+    radius = card.field_radius
     field = "whole tile" if radius is None else f"{radius} px round each pixel"
     content: dict[str, Any] = json.loads(card.to_json())
     return content | {"field": field}

@@ -11,9 +11,9 @@ from geop2p.cli.options import (
     overwrite_option,
 )
 
-# the keys of geop2p.blend.BLENDS and geop2p.raster.mapformat.FORMATS, and other choices and numbers
+# geop2p.blend.BLEND_NAMES, the keys of geop2p.raster.mapformat.FORMATS, other choices and numbers
 # of the library; a test compares them, so that --help need not import it
-BLENDS = ("linear", "cosine", "cut")
+BLENDS = ("linear", "cosine", "cut", "exact")
 FORMATS = ("COG", "GTiff", "PNG", "JPEG")
 MAX_PIXELS = 2**35
 READ_ERRORS = ("fail", "nodata")
@@ -80,16 +80,17 @@ generator_options = in_order(
     ),
     click.option(
         "--overlap",
-        default=64,
-        show_default=True,
-        help="Pixels that neighbouring tiles share, 0 to half a tile.",
+        type=int,
+        help="Pixels that neighbouring tiles share, 0 to half a tile. "
+        "Default: 64; with --blend exact what the generator needs.",
     ),
     click.option(
         "--blend",
         type=click.Choice(BLENDS),
         default="cosine",
         show_default=True,
-        help="How tiles fade into each other over the overlap; cut does not fade.",
+        help="How tiles fade into each other over the overlap; cut does not fade. exact uses only "
+        "tiles' centres, so that no seam can be: for ResNet models with batch norm.",
     ),
     click.option(
         "--tta",

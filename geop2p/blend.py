@@ -4,7 +4,8 @@ A tile fades into its neighbour over their overlap by a 1-D taper; the neighbour
 that, so two neighbours sum to exactly 1 and nothing is ever divided. Sums associate one way: left
 and right within a tile row, then upper and lower row. At most two tiles meet in each direction, and
 float addition is commutative, so the picture does not depend on the order in which tiles arrive.
-`geop2p.canvas` does the sums.
+`geop2p.canvas` does the sums. On a lattice of centres, blend `EXACT`, tiles do not overlap, and
+nothing fades.
 """
 
 from collections.abc import Callable
@@ -36,6 +37,10 @@ BLENDS: dict[str, Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]] 
 }
 """Position across the overlap, in (0, 1) at pixel centres, to the beginning tile's weight."""
 
+EXACT = "exact"
+"""The blend that has no taper: only the centres of tiles are used, one tile a pixel."""
+BLEND_NAMES = (*BLENDS, EXACT)
+
 
 def ramp(blend: str, overlap: int) -> Floats:
     """Return the weights with which a tile begins: (overlap,) float32 in [0, 1], not falling."""
@@ -50,9 +55,9 @@ def taper(blend: str, *, size: int, overlap: int, fades_in: bool, fades_out: boo
     tapered at the scene's border. The foot of one taper and the head of the next sum to exactly 1.
     """
     weights = np.ones(size, np.float32)
-    if fades_in:
+    if fades_in and overlap:
         weights[:overlap] = ramp(blend, overlap)
-    if fades_out:
+    if fades_out and overlap:
         weights[size - overlap :] = np.float32(1) - ramp(blend, overlap)
     return weights
 

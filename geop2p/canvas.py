@@ -52,7 +52,7 @@ class StripCanvas:
     strip : Strip
         Which part of it.
     blend : str
-        A key of `geop2p.blend.BLENDS`.
+        One of `geop2p.blend.BLEND_NAMES`.
     bands : int
         K, of the pictures.
     device : torch.device
@@ -71,10 +71,11 @@ class StripCanvas:
         """The tile row that tiles are added to."""
 
     def add(self, run: Run, pictures: Tensor) -> None:
-        """Add a run's pictures, (n, K, size, size) float32, to the tile row `row`."""
+        """Add a run's pictures, (n, K, side, side) float32, to the tile row `row`."""
         self._begin()
         size, stride, bands = self._grid.size, self._grid.stride, self._bands
-        flat = pictures.permute(0, 2, 3, 1).reshape(-1, size, size * bands)
+        used = slice(self._grid.halo, self._grid.halo + size)
+        flat = pictures[..., used, used].permute(0, 2, 3, 1).reshape(-1, size, size * bands)
         weights = self._tapers.cols[run.cols[0] : run.cols[1]]
         for start in range(min(2, len(run))):  # every other tile: those do not overlap
             places = self._pixels.as_strided(
@@ -88,8 +89,8 @@ class StripCanvas:
         """Return the rows that no later tile of the strip paints, (h, width * K), and go on.
 
         They are as wide as the lattice, which may be wider than the scene, and may pass its last
-        row. They may be changed, and hold until the next picture is added. NaN anywhere in a
-        picture is in them, or in what the next call returns.
+        row. They may be changed, and hold until the next picture is added. NaN anywhere in what
+        a picture paints is in them, or in what the next call returns.
         """
         self._begin()
         grid, overlap = self._grid, self._grid.overlap

@@ -128,6 +128,11 @@ class ModelCard:
         if self.int8 is not None:
             self.int8.check_fits(self.generator)
 
+    @property
+    def field_radius(self) -> int | None:
+        """Pixels round a pixel of the map that it depends on; None when it is the whole tile."""
+        return None if self.norm_statistics == "tile" else self.generator.field_radius
+
     def to_json(self) -> str:
         """Return the card as JSON, keys sorted, so that equal cards are equal texts."""
         content = asdict(self) | {"version": CARD_VERSION}

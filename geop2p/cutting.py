@@ -74,10 +74,12 @@ class TileCutter:
         self._row: int | None = None
         self._band = self._mask = pixels  # laid out when the first tile is cut
         outer = (grid.tile_cols - 1) * grid.stride + grid.size
-        self._beyond = reflect(np.arange(grid.width, outer), grid.width)
+        before = np.arange(-grid.halo, 0)
+        beyond = np.arange(grid.width, max(grid.width, outer + grid.halo))
+        self._before, self._beyond = (reflect(cols, grid.width) for cols in (before, beyond))
 
     def cut(self, run: Run, *, partial: Iterable[int] = ()) -> Tensor:
-        """Return a run's tiles, (n, C, size, size) float32 in [-1, 1], channels last.
+        """Return a run's tiles, (n, C, side, side) float32 in [-1, 1], channels last.
 
         Parameters
         ----------
@@ -87,10 +89,10 @@ class TileCutter:
         """
         if run.row != self._row:
             self._lay_out(run.row)
-        size, bands = self._grid.size, self._band.shape[2]
-        native = self._windows(self._band, run)  # (n, size, size * C)
+        side, bands = self._grid.side, self._band.shape[2]
+        native = self._windows(self._band, run)  # (n, side, side * C)
         units = self._scale(native.view(self._dtype))
-        tiles = units.view(-1, size, size, bands).permute(0, 3, 1, 2)
+        tiles = units.view(-1, side, side, bands).permute(0, 3, 1, 2)
         numbers = [col - run.cols[0] for col in partial]
         if numbers and self._valid is not None:
             masks = self._windows(self._mask, run).unsqueeze(1)
@@ -100,7 +102,7 @@ class TileCutter:
         return tiles
 
     def _lay_out(self, row: int) -> None:
-        """Lay out a tile row, continued past the scene's edges: (size, outer width, C)."""
+        """Lay out a tile row, continued past the scene's edges: (side, outer width, C)."""
         rows = self._grid.source_rows(Strip(first=row, last=row + 1)) - self._first
         self._band = self._continued(self._pixels, rows)
         if self._valid is not None:
@@ -113,18 +115,22 @@ class TileCutter:
             shown = planes[:, start : start + count]
         else:
             shown = planes.index_select(1, _on(planes, rows))
-        band = planes.new_empty((count, width + len(self._beyond), len(planes)))
-        band[:, :width] = shown.permute(1, 2, 0)
+        begin = len(self._before)
+        end = begin + width
+        band = planes.new_empty((count, end + len(self._beyond), len(planes)))
+        band[:, begin:end] = shown.permute(1, 2, 0)
+        if begin:
+            band[:, :begin] = band.index_select(1, _on(planes, self._before + begin))
         if len(self._beyond):
-            band[:, width:] = band.index_select(1, _on(planes, self._beyond))
+            band[:, end:] = band.index_select(1, _on(planes, self._beyond + begin))
         return band
 
     def _windows(self, band: Tensor, run: Run) -> Tensor:
-        """Return a view of a run's tiles: (n, size, size * C)."""
-        size, step = self._grid.size, self._grid.stride * band.shape[2]
+        """Return a view of a run's tiles: (n, side, side * C)."""
+        side, step = self._grid.side, self._grid.stride * band.shape[2]
         flat = band.flatten(1)
         return flat.as_strided(
-            (len(run), size, size * band.shape[2]),
+            (len(run), side, side * band.shape[2]),
             (step, flat.stride(0), 1),
             run.cols[0] * step,
         )

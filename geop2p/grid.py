@@ -1,8 +1,11 @@
 """The lattice of tiles over a scene, and the strips of it that are worked on at a time.
 
 Integers only. A span is ``(first, one after the last)`` in raster rows or columns. Tiles start at
-multiples of the stride from the scene's upper left corner; where the last tile passes an edge, the
-scene is continued by reflection. Two tiles share at most one overlap in each direction.
+multiples of the stride from the scene's upper left corner; where a tile passes an edge, the scene
+is continued by reflection. Two tiles share at most one overlap in each direction.
+
+A lattice of centres paints without overlap, and shows the generator a halo round what it paints:
+its outermost tiles begin a halo before the scene.
 """
 
 from collections.abc import Iterator
@@ -44,15 +47,18 @@ class TileGrid:
     height, width : int, pixels, at least 1
         Size of the scene.
     size : int, pixels
-        Side of a tile.
+        Side of what a tile paints: without a halo, of the tile.
     overlap : int, pixels, 0 <= overlap <= size // 2
-        What two neighbouring tiles share.
+        What two neighbouring tiles both paint.
+    halo : int, pixels
+        Context on each side of it that the generator sees too. Its picture there is not used.
     """
 
     height: int
     width: int
     size: int = 256
     overlap: int = 64
+    halo: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what is no lattice.
@@ -73,6 +79,16 @@ class TileGrid:
     def stride(self) -> int:
         """Pixels from one tile's start to the next one's."""
         return self.size - self.overlap
+
+    @property
+    def side(self) -> int:
+        """Pixels of a side of what the generator sees and draws, halo included."""
+        return self.size + 2 * self.halo
+
+    @property
+    def shared(self) -> int:
+        """Pixels in a direction that two neighbouring tiles both show, halos included."""
+        return self.overlap + 2 * self.halo
 
     @property
     def tile_rows(self) -> int:
@@ -103,11 +119,11 @@ class TileGrid:
                 yield Tile(row=row, col=col)
 
     def rows(self, tile_row: int) -> Span:
-        """Return the raster rows of a tile row; they may pass the scene's last row."""
+        """Return the raster rows that a tile row paints; they may pass the scene's last row."""
         return tile_row * self.stride, tile_row * self.stride + self.size
 
     def cols(self, tile_col: int) -> Span:
-        """Return the raster columns of a tile column; they may pass the scene's last column."""
+        """Return the raster columns that a tile column paints; they may pass the last one."""
         return tile_col * self.stride, tile_col * self.stride + self.size
 
     def painted_rows(self, strip: Strip) -> Span:
@@ -128,13 +144,14 @@ class TileGrid:
         return self.overlap if strip.last < self.tile_rows else 0
 
     def source_rows(self, strip: Strip) -> npt.NDArray[np.intp]:
-        """Return for each row of a strip's tiles the scene's row that it shows."""
-        start, stop = self.rows(strip.first)[0], self.rows(strip.last - 1)[1]
-        return reflect(np.arange(start, stop), self.height)
+        """Return for each row of a strip's tiles, halos included, the scene's row that it shows."""
+        start, stop = self.rows(strip.first)[0] - self.halo, self.rows(strip.last - 1)[1]
+        return reflect(np.arange(start, stop + self.halo), self.height)
 
     def source_cols(self, tile_col: int) -> npt.NDArray[np.intp]:
-        """Return for each column of a tile the scene's column that it shows."""
-        return reflect(np.arange(*self.cols(tile_col)), self.width)
+        """Return for each column of a tile, halo included, the scene's column that it shows."""
+        start, stop = self.cols(tile_col)
+        return reflect(np.arange(start - self.halo, stop + self.halo), self.width)
 
 
 def reflect(indexes: npt.NDArray[np.intp], length: int) -> npt.NDArray[np.intp]:

@@ -80,11 +80,12 @@ class GeneratorConfig:
         """Pixels round an output pixel that it depends on; None when it is the whole tile.
 
         A residual generator sees 3 + 1 + 2 pixels on the way down, 4 x 2 a block at quarter
-        resolution, and 2 + 1 + 3 on the way up, less what strides align: 59 for 6 blocks, 83 for 9.
+        resolution, and 2 + 1 + 3 on the way up: 60 for 6 blocks, 84 for 9. Strides align pixels by
+        fours, and only the third of each four sees that far, on both sides.
         Instance norm averages over the tile, so its field is the tile.
         """
         blocks = RESNET_BLOCKS.get(self.arch)
-        return None if blocks is None or self.norm == "instance" else 11 + 8 * blocks
+        return None if blocks is None or self.norm == "instance" else 12 + 8 * blocks
 
     def channels(self, level: int) -> int:
         """Return the channels after the ``level``-th halving, level 0 being the first layer."""

@@ -122,7 +122,7 @@ def _bus(device: torch.device) -> Bus:
 
 
 def _batches(work: StripWork, sheet: "_Sheet") -> Iterator[tuple[list[Run], Tensor]]:
-    """Yield batches of tiles, (n, C, size, size) float32, and the runs that they are."""
+    """Yield batches of tiles, (n, C, side, side) float32, and the runs that they are."""
     remaining = iter(work.tiles)
     while batch := list(islice(remaining, work.batch_size)):
         runs = list(runs_of(batch))
@@ -150,7 +150,7 @@ class _Sheet:
             bus.send(work.pixels),
             valid,
             first=work.first,
-            scale=UnitScale(work.stretch, dtype, pixels=work.grid.size, device=device),
+            scale=UnitScale(work.stretch, dtype, pixels=work.grid.side, device=device),
         )
         start, stop = work.grid.painted_rows(work.strip)
         self._rows = stop - start
@@ -160,7 +160,7 @@ class _Sheet:
         self._largest: list[Tensor] = []
 
     def add(self, runs: Sequence[Run], pictures: Tensor) -> None:
-        """Add a batch of pictures, (n, K, size, size) float32."""
+        """Add a batch of pictures, (n, K, side, side) float32."""
         canvas = self._canvas or self._begun(pictures.shape[1])
         for run, part in zip(runs, torch.split(pictures, [len(run) for run in runs]), strict=True):
             self._finish_rows(canvas, run.row)

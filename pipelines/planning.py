@@ -18,6 +18,7 @@ from geop2p.model import DEFAULT_MODEL, Model, find_model, load_model
 from geop2p.pipelines.channels import choose_stretch, choose_values
 from geop2p.pipelines.cluster import lane_threads
 from geop2p.pipelines.lanes import LaneSpec
+from geop2p.pipelines.lattice import choose_grid
 from geop2p.pipelines.request import Request
 from geop2p.pipelines.strips import StripJob
 from geop2p.raster.georeference import Georeference, check_storable
@@ -135,12 +136,6 @@ def _check_generator(request: Request) -> None:
         raise OptionError(f"model {request.model} and a generator (give one of them)")
 
 
-def choose_grid(request: Request, spec: SceneSpec, card: ModelCard | None) -> TileGrid:
-    """Return the lattice: the card's tile, the overlap that was asked for."""
-    size = request.tile if card is None else card.tile
-    return TileGrid(height=spec.height, width=spec.width, size=size, overlap=request.overlap)
-
-
 def choose_strips(request: Request, grid: TileGrid) -> list[Strip]:
     """Return the strips; by default of as many tile rows as hold `STRIP_TILES` tiles."""
     rows = request.strip_rows or max(1, -(-STRIP_TILES // grid.tile_cols))
@@ -165,11 +160,12 @@ def make_plan(
     spec, card = scene.spec, chosen.card
     if map_format.driver not in PICTURE_DRIVERS:
         check_storable(spec.path, Georeference.of(spec))
+    grid = choose_grid(request, spec, card)
     stretch = choose_stretch(request, scene, card)
     engine = _engine(request, chosen.fitness)
     job = StripJob(
         source=scene.source,
-        grid=choose_grid(request, spec, card),
+        grid=grid,
         blend=request.blend,
         stretch=stretch,
         values=choose_values(request, spec, stretch=stretch, card=card),
@@ -233,8 +229,8 @@ def _tags(job: StripJob, chosen: ChosenModel, engine: Engine) -> dict[str, str]:
         "TIFFTAG_SOFTWARE": f"geop2p {__version__}",
         "GEOP2P_VERSION": __version__,
         "GEOP2P_MODEL": chosen.name,
-        "GEOP2P_TILE": str(job.grid.size),
-        "GEOP2P_OVERLAP": str(job.grid.overlap),
+        "GEOP2P_TILE": str(job.grid.side),
+        "GEOP2P_OVERLAP": str(job.grid.shared),
         "GEOP2P_BLEND": job.blend,
         "GEOP2P_BANDS": ",".join(map(str, job.source.bands or ())),
         "GEOP2P_STRETCH": str(job.stretch),
@@ -282,5 +278,6 @@ def strip_bytes(plan: Plan) -> int:
     scene_bytes = len(plan.spec.bands) * np.dtype(plan.spec.dtype).itemsize + 1
     map_bytes = map_bands * np.dtype(plan.job.values.dtype).itemsize
     strip = rows * (scene_bytes + map_bytes) + 8 * map_bands * grid.overlap
-    tile_row = grid.size * (scene_bytes + 12 * map_bands)
+    strip += 2 * grid.halo * scene_bytes
+    tile_row = grid.side * (scene_bytes + 12 * map_bands)
     return (strip + tile_row) * grid.width

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
-from geop2p.blend import BLENDS
+from geop2p.blend import BLEND_NAMES
 from geop2p.engines.choice import ENGINES, PRECISIONS
 from geop2p.engines.reference import TileFunction
 from geop2p.errors import OptionError
@@ -32,9 +32,11 @@ class TranslateOptions(TypedDict, total=False):
     tile : int, pixels
         Side of the tile for ``generator``; a model's card says its own. Default 256.
     overlap : int, pixels, 0 to half a tile
-        What neighbouring tiles share. Default 64.
+        What neighbouring tiles share. Default 64; with ``exact`` it follows from the generator.
     blend : str
-        ``linear``, ``cosine`` (default) or ``cut``.
+        ``linear``, ``cosine`` (default), ``cut``, or ``exact``: only tiles' centres are used, for
+        models with a bounded field, and for a ``generator`` with an attribute ``field_radius``,
+        in pixels.
     tta : bool
         Draw each tile and its three mirror images, and take the mean. Default False.
     bidx : sequence of int
@@ -92,7 +94,7 @@ class TranslateOptions(TypedDict, total=False):
     model: str | os.PathLike[str]
     generator: TileFunction
     tile: int
-    overlap: int
+    overlap: int | None
     blend: str
     tta: bool
     bidx: Sequence[int] | None
@@ -134,7 +136,7 @@ class Request:
     model: str | os.PathLike[str] = DEFAULT_MODEL
     generator: TileFunction | None = None
     tile: int = 256
-    overlap: int = 64
+    overlap: int | None = None
     blend: str = "cosine"
     tta: bool = False
     bidx: Sequence[int] | None = None
@@ -175,7 +177,7 @@ class Request:
             For an unknown blend, engine, precision, mask rule or format, or a number that is
             below its least.
         """
-        _check_choice("blend", self.blend, tuple(BLENDS))
+        _check_choice("blend", self.blend, BLEND_NAMES)
         _check_choice("engine", self.engine, ENGINES)
         _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("mask rule", self.mask_rule, MASK_RULES)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from geop2p.blend import EXACT
 from geop2p.errors import SceneError
 from geop2p.grid import Span
 from geop2p.inception import Inception, InceptionScores
@@ -149,9 +150,13 @@ def _draw(asked: Evaluation, contenders: list[Contender], folder: Path) -> Drawn
 
 
 def _models(contender: Contender, asked: Evaluation, folder: Path) -> dict[str, Path]:
-    """Return model files by what their maps are called: the contender, and modes to score."""
+    """Return model files by what their maps are called: the contender, and modes to score.
+
+    A map of tiles' centres has no other mode: by a tile's own statistics it cannot be drawn.
+    """
     files = {contender.key: _model_file(contender, contender.statistics, folder)}
-    if asked.modes and contender.key == "model":
+    has_modes = asked.modes and asked.translation.get("blend") != EXACT
+    if has_modes and contender.key == "model":
         for mode in contender.other_statistics(("running", "tile")):
             files[mode] = _model_file(contender, mode, folder)
     return files

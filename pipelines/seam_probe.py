@@ -14,6 +14,7 @@ from geop2p.grid import Strip, TileGrid
 from geop2p.palette import Palette
 from geop2p.pipelines.channels import choose_source
 from geop2p.pipelines.evaluation_items import map_source
+from geop2p.pipelines.lattice import ALIGNMENT
 from geop2p.pipelines.planning import Plan, choose_model, make_plan
 from geop2p.pipelines.request import Request
 from geop2p.pipelines.strips import StripJob, needed_rows
@@ -90,7 +91,7 @@ def probe(
     }
     figures["gradient_ratio_of_truth"] = plain(true[0]["ratio"])
     figures |= _figures("overlap", overlap, row=0, names=("rms",))
-    figures["shift_pixels"] = None if shift is None else grid.stride // 2
+    figures["shift_pixels"] = None if shift is None else shift_pixels(grid)
     for what, found in (("shift", shift), ("statistics", statistics)):
         figures |= _figures(what, found, row=0, names=("rms", "mean", "changed"))
         if palette is None:
@@ -162,7 +163,7 @@ def _cutter(
     """Return what cuts tiles as the generator sees them in a translation."""
     native = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
     mask = None if valid.all() else torch.from_numpy(np.ascontiguousarray(valid)).to(device)
-    scale = UnitScale(job.stretch, pixels.dtype.name, pixels=job.grid.size, device=device)
+    scale = UnitScale(job.stretch, pixels.dtype.name, pixels=job.grid.side, device=device)
     return TileCutter(job.grid, native, mask, first=first, scale=scale)
 
 
@@ -172,16 +173,24 @@ def _is_partial(grid: TileGrid, col: int, valid: Mask) -> bool:
     return bool(seen.any() and not seen.all())
 
 
+def shift_pixels(grid: TileGrid) -> int:
+    """Return how far the other lattice is from the scene's, in each direction."""
+    half = grid.stride // 2
+    return half // ALIGNMENT * ALIGNMENT if grid.halo else half
+
+
 def shift_difference(
     plan: Plan, map_path: Path, *, folder: Path, palette: Palette | None
 ) -> Differences | None:
     """Draw the scene again without its first rows and columns, half a stride of each, and compare.
 
-    None where the scene has one tile, or nothing is left of it.
+    None where the scene has one tile, or nothing is left of it. Where only centres are used, the
+    half is rounded to what strides align, and a halo at the new edges is left out: the generator
+    saw the scene there, and sees its reflection.
     """
     grid = plan.job.grid
-    step = grid.stride // 2
-    if grid.tile_rows * grid.tile_cols == 1 or min(grid.height, grid.width) <= step:
+    step = shift_pixels(grid)
+    if grid.tile_rows * grid.tile_cols == 1 or min(grid.height, grid.width) <= step + grid.halo:
         return None
     copy, shifted = folder / "shifted_scene.tif", folder / "shifted_map.tif"
     copy_window(plan.job.source, copy, rows=(step, grid.height), cols=(step, grid.width))
@@ -200,12 +209,16 @@ def _map_difference(
     found = Differences(grid)
     maps = (map_source(path, plan.spec) for path in (map_path, other_path))
     with open_source(next(maps)) as drawn, open_source(next(maps)) as other:
-        for lo, hi in row_spans(grid.height - step, ROWS):
-            one, valid = drawn.read(rows=(lo + step, hi + step), cols=(step, grid.width))
-            two, seen = other.read(rows=(lo, hi))
+        skipped = grid.halo if step else 0
+        first = step + skipped
+        for lo, hi in row_spans(grid.height - first, ROWS):
+            one, valid = drawn.read(rows=(lo + first, hi + first), cols=(first, grid.width))
+            two, seen = other.read(
+                rows=(lo + skipped, hi + skipped), cols=(skipped, grid.width - step)
+            )
             changed = None if palette is None else palette.nearest(one) != palette.nearest(two)
             distance = one.astype(np.float32) - two.astype(np.float32)
-            found.add(distance, valid & seen, corner=(lo + step, step), is_changed=changed)
+            found.add(distance, valid & seen, corner=(lo + first, first), is_changed=changed)
     return found
 
 

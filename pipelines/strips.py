@@ -43,7 +43,7 @@ class StripJob:
     grid : TileGrid
         Its lattice of tiles.
     blend : str
-        A key of `geop2p.blend.BLENDS`.
+        One of `geop2p.blend.BLEND_NAMES`.
     stretch : Stretch
         Native values to [-1, 1].
     values : MapValues
@@ -186,7 +186,7 @@ def _work(job: StripJob, strip: Strip, rows: StripRows, *, device: torch.device)
 
 
 def _has_valid_pixel(grid: TileGrid, tile: Tile, rows: StripRows) -> bool:
-    """Return whether the part of a tile that lies in the scene has a valid pixel."""
+    """Return whether what a tile paints of the scene has a valid pixel."""
     top, bottom = grid.rows(tile.row)
     left, right = grid.cols(tile.col)
     inside = rows.valid[top - rows.first : min(bottom, grid.height) - rows.first, left:right]
@@ -194,7 +194,7 @@ def _has_valid_pixel(grid: TileGrid, tile: Tile, rows: StripRows) -> bool:
 
 
 def _has_invalid_pixel(grid: TileGrid, tile: Tile, rows: StripRows) -> bool:
-    """Return whether a tile shows an invalid pixel, reflections past the scene's edges included."""
+    """Return whether a tile shows an invalid pixel: halo and reflections included."""
     top, bottom = needed_rows(grid, Strip(first=tile.row, last=tile.row + 1))
     cols = grid.source_cols(tile.col)
     shown = rows.valid[top - rows.first : bottom - rows.first, cols.min() : cols.max() + 1]

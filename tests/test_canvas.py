@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geop2p.blend import BLENDS, col_taper, row_taper
+from geop2p.blend import BLENDS, EXACT, col_taper, row_taper
 from geop2p.canvas import StripCanvas
 from geop2p.cutting import Run
 from geop2p.grid import Strip, TileGrid
@@ -81,6 +81,19 @@ def test_order_and_grouping_within_a_row_do_not_matter(random, overlap):
     runs = list(pairwise(bounds))
     random.shuffle(runs)
     assert torch.equal(blended(grid, strip, pictures), blended(grid, strip, pictures, runs=runs))
+
+
+@given(st.integers(1, 200), st.integers(1, 200), st.integers(1, 4))
+def test_only_centres_are_used_where_there_is_a_halo(height, width, tile_rows):
+    grid = TileGrid(height=height, width=width, size=32, overlap=0, halo=12)
+    centres = TileGrid(height=height, width=width, size=32, overlap=0)
+    for strip in grid.strips(tile_rows):
+        drawn = pictures_of(centres, strip)
+        shape = (*drawn.shape[:3], grid.side, grid.side)
+        pictures = torch.full(shape, float("nan"))
+        pictures[..., 12:-12, 12:-12] = drawn
+        found = blended(grid, strip, pictures, blend=EXACT)
+        assert torch.equal(found, blended(centres, strip, drawn, blend="cut"))
 
 
 def test_channels_last_pictures_are_blended_alike():

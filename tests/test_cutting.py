@@ -33,11 +33,11 @@ def expected(grid, pixels, stretch, tile):
 @given(
     st.integers(1, 150),
     st.integers(1, 150),
-    st.integers(0, 16),
+    st.sampled_from([(0, 0), (5, 0), (16, 0), (0, 8), (0, 40)]),
     st.sampled_from(["uint8", "uint16", "int16", "uint32"]),
 )
-def test_tiles_are_the_scenes_and_its_reflections(height, width, overlap, dtype):
-    grid = TileGrid(height=height, width=width, size=32, overlap=overlap)
+def test_tiles_are_the_scenes_and_its_reflections(height, width, margins, dtype):
+    grid = TileGrid(height=height, width=width, size=32, overlap=margins[0], halo=margins[1])
     pixels = noise(2, height, width, dtype=dtype)
     cutter, stretch = cutter_of(grid, pixels)
     for row in range(grid.tile_rows):

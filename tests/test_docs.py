@@ -16,7 +16,7 @@ from architecture import FOLDERS, ROOT
 from scenes import noise, random_model, write_scene
 
 from geop2p.augmentation import AUGMENTATIONS
-from geop2p.blend import BLENDS
+from geop2p.blend import BLEND_NAMES
 from geop2p.bootstrap import DRAWS
 from geop2p.card import ModelCard
 from geop2p.classification import CLASS_WEIGHTS
@@ -36,7 +36,7 @@ MAKE_DOCS = runpy.run_path(str(ROOT / "docs" / "make_docs.py"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("sample_tiles/**/*.md"), *ROOT.glob("docs/**/*.md")])
 CHOICES = {
-    ("translate", "blend"): BLENDS,
+    ("translate", "blend"): BLEND_NAMES,
     ("translate", "map_format"): FORMATS,
     ("translate", "mask_rule"): MASK_RULES,
     ("translate", "on_read_error"): READ_ERRORS,

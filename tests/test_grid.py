@@ -14,6 +14,14 @@ GRIDS = st.builds(
     width=st.integers(1, 1500),
     overlap=st.integers(0, 128),
 )
+CENTRES = st.builds(
+    TileGrid,
+    height=st.integers(1, 1500),
+    width=st.integers(1, 1500),
+    size=st.just(136),
+    overlap=st.just(0),
+    halo=st.just(60),
+)
 
 
 def coverage(count, span, length):
@@ -68,10 +76,30 @@ def test_own_rows_are_a_partition_of_the_scene(grid, rows):
     assert [row for lo, hi in spans for row in range(lo, hi)] == list(range(grid.height))
 
 
-@given(st.integers(1, 300), st.integers(0, 900))
-def test_reflection_agrees_with_numpy(length, beyond):
-    padded = np.pad(np.arange(length), (0, beyond), mode="reflect" if length > 1 else "edge")
-    assert np.array_equal(reflect(np.arange(length + beyond), length), padded)
+@given(CENTRES, st.integers(1, 9))
+def test_a_lattice_of_centres_gives_each_row_to_one_strip_and_shows_a_halo(grid, rows):
+    row = 0
+    for strip in grid.strips(rows):
+        start, stop = grid.painted_rows(strip)
+        assert (start, grid.head(strip), grid.foot(strip)) == (row, 0, 0)
+        shown = grid.source_rows(strip)
+        assert len(shown) == (strip.last - strip.first) * 136 + 120
+        assert np.array_equal(shown[60 : 60 + stop - start], np.arange(start, stop))
+        row = stop
+    assert row == grid.height
+
+
+@given(CENTRES)
+def test_a_lattice_of_centres_shows_the_scene_as_one_reflected_picture(grid):
+    outer = np.pad(np.arange(grid.width), (60, 1000), "reflect" if grid.width > 1 else "edge")
+    for col in range(grid.tile_cols):
+        assert np.array_equal(grid.source_cols(col), outer[136 * col : 136 * col + grid.side])
+
+
+@given(st.integers(1, 300), st.integers(0, 900), st.integers(0, 900))
+def test_reflection_agrees_with_numpy(length, before, beyond):
+    padded = np.pad(np.arange(length), (before, beyond), mode="reflect" if length > 1 else "edge")
+    assert np.array_equal(reflect(np.arange(-before, length + beyond), length), padded)
 
 
 def test_a_tile_past_the_edge_shows_rows_of_the_strip_above():

@@ -268,4 +268,4 @@ def test_no_scheduler_is_a_clear_error(tmp_path, model):
 
 def test_a_request_knows_its_defaults(tmp_path):
     request = Request(scene="scene.tif", out=tmp_path / "map.tif")
-    assert (request.overlap, request.blend, request.model) == (64, "cosine", "streets")
+    assert (request.overlap, request.blend, request.model) == (None, "cosine", "streets")
