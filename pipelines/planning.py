@@ -160,12 +160,11 @@ def make_plan(
     spec, card = scene.spec, chosen.card
     if map_format.driver not in PICTURE_DRIVERS:
         check_storable(spec.path, Georeference.of(spec))
-    grid = choose_grid(request, spec, card)
     stretch = choose_stretch(request, scene, card)
     engine = _engine(request, chosen.fitness)
     job = StripJob(
         source=scene.source,
-        grid=grid,
+        grid=choose_grid(request, spec, card),
         blend=request.blend,
         stretch=stretch,
         values=choose_values(request, spec, stretch=stretch, card=card),
