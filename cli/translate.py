@@ -52,6 +52,7 @@ def _summary(report: "TranslateReport") -> str:
     stretch = f", stretch {report.stretch}"
     skipped = f", {report.tiles_skipped} without data skipped" if report.tiles_skipped else ""
     resumed = f", {report.strips_resumed} strips resumed" if report.strips_resumed else ""
+    seen = "" if report.resampled is None else ", seen at {1} x {0}".format(*report.resampled)
     unreadable = (
         f", {report.blocks_unreadable} blocks that cannot be decoded masked"
         if report.blocks_unreadable
@@ -64,7 +65,7 @@ def _summary(report: "TranslateReport") -> str:
     )
     return (
         f"{escaped(report.path)}: {report.width} x {report.height}, {report.bands} bands, "
-        f"{report.tiles} tiles by {report.model}{stretch}{skipped}{resumed}"
+        f"{report.tiles} tiles by {report.model}{seen}{stretch}{skipped}{resumed}"
         f"{unreadable}{clipped}\n"
         f"seconds: {stages} (read and keep overlap with the rest); "
         f"peak memory {report.peak_memory_mib:.0f} MiB"

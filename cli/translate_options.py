@@ -62,6 +62,14 @@ map_options = in_order(
         help="Nodata value of the map. Default: none, a mask band instead.",
     ),
     click.option(
+        "--out-gsd",
+        type=click.Choice(("scene", "model")),
+        default="scene",
+        show_default=True,
+        help="With --gsd model: the map on the scene's own grid, or at the model's ground sample "
+        "distance.",
+    ),
+    click.option(
         "--preview",
         type=click.Path(),
         metavar="FILE.png",
@@ -144,6 +152,20 @@ scene_options = in_order(
         help="Values that become the model's darkest and brightest, for all bands; MIN,MAX may be "
         "repeated, --stretch 0,900 --stretch 0,700 ..., one a band. "
         "Default: the card's, or auto (2-98%) when the scene's type is not the card's.",
+    ),
+    click.option(
+        "--gsd",
+        type=click.Choice(("scene", "model")),
+        default="scene",
+        show_default=True,
+        help="Ground sample distance at which the generator sees the scene: its own, or, resampled "
+        "while it is read, that of the model's card.",
+    ),
+    click.option(
+        "--scene-gsd",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="METRES",
+        help="The scene's ground sample distance. Default: what its georeference says.",
     ),
     click.option(
         "--src-nodata",

@@ -111,6 +111,7 @@ RASTER_KEYS = {
     "crs": "coordinate reference system, or null",
     "bounds": "left, bottom, right, top in its units, or null",
     "pixel_size": "width and height of a pixel in its units, or null",
+    "gsd_m": "metres of ground a pixel, measured in the middle, or null where it is not known",
     "gcps": "number of ground control points",
     "has_rpcs": "whether there are rational polynomial coefficients",
     "nodata": "the nodata value as text, or null",

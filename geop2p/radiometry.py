@@ -108,12 +108,12 @@ class Stretch:
         low, high = np.array(self.low, precision), np.array(self.high, precision)
         scale = np.ones_like(low) if is_small else _scale_of(low, high)
         low, high = low * scale, high * scale
-        limits = None if self._is_within(kind) else _limits(kind)
+        limits = None if self._is_within(kind) else castable_limits(kind)
         return MapTerms(low=low, half=(high - low) / precision(2), scale=scale, limits=limits)
 
     def _is_within(self, dtype: np.dtype[Any]) -> bool:
         """Return whether the type can hold every value of the stretch."""
-        lowest, highest = _limits(dtype)
+        lowest, highest = castable_limits(dtype)
         return lowest <= min(self.low) and max(self.high) <= highest
 
     def count_clipped(self, pixels: Pixels, valid: Mask) -> int:
@@ -197,7 +197,10 @@ class MapValues:
         Invalid pixels get the nodata value, or 0. A valid pixel that would be the nodata value is
         moved by one grey level (one float), as gdalwarp does, so that the mask stays exact.
         """
-        pixels = self.of_bands(len(unit)).from_unit(unit, self.dtype)
+        return self.marked(self.of_bands(len(unit)).from_unit(unit, self.dtype), valid)
+
+    def marked(self, pixels: Pixels, valid: Mask) -> Pixels:
+        """Return the map's pixels (K, H, W), changed in place as `draw` says of invalid ones."""
         if self.nodata is None:
             pixels[:, ~valid] = 0
             return pixels
@@ -231,7 +234,7 @@ def value_of_dtype(value: float, dtype: str) -> np.generic | None:
     return kind(int(value)) if int(limits.min) <= int(value) <= int(limits.max) else None
 
 
-def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+def castable_limits(dtype: np.dtype[Any]) -> tuple[float, float]:
     """Return the lowest and the highest float64 that can be cast to a type."""
     if dtype.kind == "f":
         return float(np.finfo(dtype).min), float(np.finfo(dtype).max)

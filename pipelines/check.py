@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geop2p.errors import SceneError, VerificationError
+from geop2p.pipelines.ground import size_in
 from geop2p.raster.checking import MapFacts, compare_with_scene, read_whole
 from geop2p.raster.identity import identity_of
 from geop2p.raster.mapfile import CHECKSUM_TAG, FORMAT_TAG, LOSSY_TAG
@@ -144,6 +145,7 @@ def _source_of(scene: str, tags: Mapping[str, str]) -> SceneSource:
             src_nodata=nodata if nodata in (None, "none") else float(nodata),
             mask_rule=tags.get("GEOP2P_MASK_RULE", "any"),
             on_read_error=tags.get("GEOP2P_ON_READ_ERROR", "fail"),
+            size=size_in(tags),
         )
     except ValueError as exc:
         raise SceneError(f"{scene}: cannot be read as the map's tags say: {exc}") from exc

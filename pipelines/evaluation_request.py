@@ -27,6 +27,7 @@ REFUSED = (
     "format",
     "creation_options",
     "dst_nodata",
+    "out_gsd",
 )
 """Options of a translation that an evaluation does not take."""
 

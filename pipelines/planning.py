@@ -1,7 +1,7 @@
 """What a translation will do, with nothing left open: options and scene in, plan out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +17,7 @@ from geop2p.grid import Strip, TileGrid
 from geop2p.model import DEFAULT_MODEL, Model, find_model, load_model
 from geop2p.pipelines.channels import choose_stretch, choose_values
 from geop2p.pipelines.cluster import lane_threads
+from geop2p.pipelines.ground import Ground, gsd_tags
 from geop2p.pipelines.lanes import LaneSpec
 from geop2p.pipelines.lattice import choose_grid
 from geop2p.pipelines.request import Request
@@ -24,7 +25,8 @@ from geop2p.pipelines.strips import StripJob
 from geop2p.raster.georeference import Georeference, check_storable
 from geop2p.raster.identity import SceneIdentity
 from geop2p.raster.mapformat import PICTURE_DRIVERS, MapFormat, MapSpec
-from geop2p.raster.scene import Scene, SceneSpec
+from geop2p.raster.scene import PIECE, Scene, SceneSource, SceneSpec
+from geop2p.resampling import Axis
 from geop2p.version import __version__
 
 STRIP_TILES = 64
@@ -42,7 +44,9 @@ class Plan:
     request : Request
         What was asked for.
     spec : SceneSpec
-        The scene's header.
+        The scene's header, as the generator sees the scene.
+    ground : Ground
+        How large its pixels are on the ground, and its header without being resampled.
     identity : SceneIdentity
         The scene's files, as they were before anything was read.
     job : StripJob
@@ -63,6 +67,7 @@ class Plan:
 
     request: Request
     spec: SceneSpec
+    ground: Ground
     identity: SceneIdentity
     job: StripJob
     strips: list[Strip]
@@ -71,6 +76,21 @@ class Plan:
     map_format: MapFormat
     tags: Mapping[str, str]
     fingerprint: Mapping[str, Any]
+
+    @property
+    def map_grid(self) -> SceneSpec:
+        """The header that the map has its size and place from."""
+        return self.spec if self.ground.is_model_out else self.ground.own
+
+    @property
+    def is_brought_back(self) -> bool:
+        """Whether the map is resampled, from the generator's grid to the scene's."""
+        return self.ground.size is not None and not self.ground.is_model_out
+
+    @property
+    def own_source(self) -> SceneSource:
+        """How the scene is read at its own size."""
+        return replace(self.job.source, size=None)
 
     @property
     def likely_bands(self) -> int:
@@ -149,8 +169,11 @@ def make_plan(
     identity: SceneIdentity,
     chosen: ChosenModel,
     map_format: MapFormat,
+    ground: Ground | None = None,
 ) -> Plan:
-    """Put together what was chosen; ``scene`` is open, with the chosen bands.
+    """Put together what was chosen; ``scene`` is open, with the chosen bands and size.
+
+    Without ``ground`` nothing is known of its pixels on the ground.
 
     Raises
     ------
@@ -158,8 +181,9 @@ def make_plan(
         When something of it does not fit.
     """
     spec, card = scene.spec, chosen.card
+    ground = ground or Ground(own=spec)
     if map_format.driver not in PICTURE_DRIVERS:
-        check_storable(spec.path, Georeference.of(spec))
+        check_storable(spec.path, Georeference.of(spec if ground.is_model_out else ground.own))
     stretch = choose_stretch(request, scene, card)
     engine = _engine(request, chosen.fitness)
     job = StripJob(
@@ -171,27 +195,35 @@ def make_plan(
         lane=f"geop2p-{uuid4().hex}",
         batch_size=engine.batch_size,
     )
-    tags = _tags(job, chosen, engine) | {"GEOP2P_SCENE_HEADER_SHA256": identity.header_sha256}
-    if request.tta:
-        tags["GEOP2P_TTA"] = "mean of 4 mirror images"
+    tags = _tags(job, chosen, engine) | gsd_tags(ground) | _tta_tags(request)
+    tags["GEOP2P_SCENE_HEADER_SHA256"] = identity.header_sha256
     return Plan(
         request=request,
         spec=spec,
+        ground=ground,
         identity=identity,
         job=job,
         strips=choose_strips(request, job.grid),
-        lane=LaneSpec(
-            engine=engine,
-            model_path=chosen.path,
-            function=request.generator,
-            is_mirrored=request.tta,
-        ),
+        lane=_lane(request, chosen, engine),
         card=card,
         map_format=map_format,
         tags=tags,
         fingerprint=_fingerprint(job, identity=identity, engine=engine, tags=tags)
         | {"function": None if card is not None else job.lane},  # never met again
     )
+
+
+def _lane(request: Request, chosen: ChosenModel, engine: Engine) -> LaneSpec:
+    return LaneSpec(
+        engine=engine,
+        model_path=chosen.path,
+        function=request.generator,
+        is_mirrored=request.tta,
+    )
+
+
+def _tta_tags(request: Request) -> dict[str, str]:
+    return {"GEOP2P_TTA": "mean of 4 mirror images"} if request.tta else {}
 
 
 def _engine(request: Request, fitness: Fitness) -> Engine:
@@ -249,7 +281,7 @@ def _tags(job: StripJob, chosen: ChosenModel, engine: Engine) -> dict[str, str]:
 
 def map_spec(plan: Plan, *, bands: int, is_masked: bool) -> MapSpec:
     """Return everything about the map but its pixels."""
-    spec = plan.spec
+    spec = plan.map_grid
     return MapSpec(
         height=spec.height,
         width=spec.width,
@@ -279,4 +311,18 @@ def strip_bytes(plan: Plan) -> int:
     strip = rows * (scene_bytes + map_bytes) + 8 * map_bands * grid.overlap
     strip += 2 * grid.halo * scene_bytes
     tile_row = grid.side * (scene_bytes + 12 * map_bands)
-    return (strip + tile_row) * grid.width
+    return (strip + tile_row) * grid.width + _resampling_bytes(plan)
+
+
+def _resampling_bytes(plan: Plan) -> int:
+    """Return about how much memory bringing the scene to another size takes: a piece and its sums.
+
+    A piece is at least the rows of the scene that one row of the result is made of, and the blocks
+    that these lie in are kept.
+    """
+    if plan.ground.size is None:
+        return 0
+    own, values = plan.ground.own, plan.ground.own.width * plan.spec.count
+    taps = Axis(own.height, plan.ground.size[0]).taps
+    kept = (taps + own.block[0] * (not own.is_sequential)) * values
+    return kept * np.dtype(own.dtype).itemsize + 12 * max(PIECE, taps * values)

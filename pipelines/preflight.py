@@ -17,12 +17,21 @@ from geop2p.parts import PartStore, part_bytes
 from geop2p.pipelines.planning import Plan, map_spec, strip_bytes
 from geop2p.pipelines.request import SIDE_OUTPUTS, Request
 from geop2p.raster.identity import SceneIdentity, first_change, identity_of
-from geop2p.raster.mapfile import read_tags, writing_bytes
+from geop2p.raster.mapfile import (
+    CHECKSUM_TAG,
+    FORMAT_TAG,
+    LOSSY_TAG,
+    read_tags,
+    writing_bytes,
+)
 from geop2p.raster.mapformat import MapFormat, choose_format
+from geop2p.seal import TAG as SEAL_TAG
 from geop2p.writing import disk_full, free_bytes
 
 SHARE_OF_MEMORY = 0.8
 """Of what is free, that a strip may take."""
+FILE_TAGS = frozenset((CHECKSUM_TAG, FORMAT_TAG, LOSSY_TAG, SEAL_TAG))
+"""Of a map's tags, those that its file has beside what its pixels came from."""
 LONGEST_NAME = 255 - len(".." + 16 * "0" + ".parts")
 """Bytes of an output's name: the folder of its parts has a longer one, and file systems a limit."""
 
@@ -96,7 +105,12 @@ def check_news(plan: Plan) -> None:
     if not (plan.request.skip_existing and out.exists()):
         return
     tags = read_tags(out)
-    changed = [name for name, value in plan.tags.items() if tags.get(name) != value]
+    told = {name for name in tags if name.startswith("GEOP2P_")} - FILE_TAGS
+    changed = [
+        name
+        for name in [*plan.tags, *sorted(told - plan.tags.keys())]
+        if tags.get(name) != plan.tags.get(name)
+    ]
     if out.stat().st_mtime_ns < plan.identity.newest_ns:
         changed.append("the scene's time of change")
     if not changed:

@@ -32,7 +32,8 @@ def save_preview(plan: Plan, path: Path) -> None:
     """
     model, out = plan.tags["GEOP2P_MODEL"], plan.request.out
     try:
-        scene = _picture(plan.job.source, plan.job.stretch)
+        seen = plan.own_source if plan.is_brought_back else plan.job.source
+        scene = _picture(seen, plan.job.stretch)
         drawn = _picture(_map_source(plan), plan.job.values.stretch)
     except SceneError as exc:
         logger.warning("%s: no preview was made: %s", path, exc)
@@ -43,7 +44,7 @@ def save_preview(plan: Plan, path: Path) -> None:
 
 def _map_source(plan: Plan) -> SceneSource:
     """Return the finished map, whose size is meant however small its file is."""
-    pixels = plan.spec.height * plan.spec.width
+    pixels = plan.map_grid.height * plan.map_grid.width
     return SceneSource(path=str(plan.request.out), max_pixels=pixels)
 
 

@@ -18,6 +18,7 @@ from geop2p.errors import OutputError
 from geop2p.parts import PartStore, remove_parts
 from geop2p.pipelines.assembly import map_rows
 from geop2p.pipelines.planning import Plan, map_spec
+from geop2p.pipelines.regridding import can_have_invalid, on_scene_grid
 from geop2p.pipelines.tally import Tally
 from geop2p.raster.mapfile import write_map
 from geop2p.raster.mapformat import BLOCK
@@ -46,15 +47,31 @@ class Finished:
     store: PartStore
     tally: Tally
 
+    @property
+    def is_masked(self) -> bool:
+        """Whether the map gets a mask: some of its pixels are invalid, or can be."""
+        if self.plan.is_brought_back:
+            return can_have_invalid(self.plan)
+        return self.tally.sums["pixels_invalid"] > 0
+
     def rows(self) -> Iterator[tuple[Pixels, Mask]]:
         """Yield the map by `BLOCK` rows: (K, h, W) in its type, and (h, W) valid."""
-        return map_rows(
+        drawn = map_rows(
             self.store,
             self.plan.strips,
             values=self.plan.job.values,
             bands=self.tally.bands,
             rows=BLOCK,
         )
+        return self._counted(drawn) if self.plan.is_brought_back else drawn
+
+    def _counted(self, drawn: Iterator[tuple[Pixels, Mask]]) -> Iterator[tuple[Pixels, Mask]]:
+        """Yield rows on the scene's grid, and have its invalid pixels counted at the end."""
+        invalid = 0
+        for pixels, valid in on_scene_grid(drawn, self.plan, height=BLOCK):
+            invalid += valid.size - int(np.count_nonzero(valid))
+            yield pixels, valid
+        self.tally.sums["pixels_invalid"] = invalid
 
 
 def write_products(finished: Finished) -> dict[str, float]:
@@ -81,10 +98,9 @@ def _timed(make: Callable[[Finished], None], finished: Finished) -> float:
 
 def _write_map(finished: Finished) -> None:
     plan, tally = finished.plan, finished.tally
-    is_masked = tally.sums["pixels_invalid"] > 0
     write_map(
         plan.request.out,
-        map_spec(plan, bands=tally.bands, is_masked=is_masked),
+        map_spec(plan, bands=tally.bands, is_masked=finished.is_masked),
         finished.rows,
         map_format=plan.map_format,
     )

@@ -1,5 +1,6 @@
 """What a translation is asked for: the options, their defaults, and what is no choice at all."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from geop2p.raster.scene import MASK_RULES, MAX_PIXELS, READ_ERRORS, SceneSource
 
 SIDE_OUTPUTS = {"preview": (".png",)}
 """Options that name a file to be made beside the map, and the suffixes that it may have."""
+
+GSDS = ("scene", "model")
+"""Whose ground sample distance."""
 
 
 class TranslateOptions(TypedDict, total=False):
@@ -49,6 +53,14 @@ class TranslateOptions(TypedDict, total=False):
         Value of invalid pixels in the map, in place of a mask band.
     mask_rule : str
         A pixel is valid when ``any`` (default) or ``all`` bands are.
+    gsd : str
+        ``scene`` (default): the generator sees the scene's own pixels. ``model``: it sees the scene
+        resampled, while it is read, to the ground sample distance in the model's card.
+    scene_gsd : float, metres
+        Ground sample distance of the scene, in place of what its georeference says.
+    out_gsd : str
+        With ``gsd="model"``: the map on the grid of the ``scene`` (default), or at the distance of
+        the ``model``, with corners where the scene has them.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
     engine : str
@@ -102,6 +114,9 @@ class TranslateOptions(TypedDict, total=False):
     src_nodata: float | str | None
     dst_nodata: float | None
     mask_rule: str
+    gsd: str
+    scene_gsd: float | None
+    out_gsd: str
     device: str
     engine: str
     precision: str
@@ -144,6 +159,9 @@ class Request:
     src_nodata: float | str | None = None
     dst_nodata: float | None = None
     mask_rule: str = "any"
+    gsd: str = "scene"
+    scene_gsd: float | None = None
+    out_gsd: str = "scene"
     device: str = "auto"
     engine: str = "auto"
     precision: str = "auto"
@@ -182,6 +200,7 @@ class Request:
         _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("mask rule", self.mask_rule, MASK_RULES)
         _check_choice("on read error", self.on_read_error, READ_ERRORS)
+        self._check_gsd()
         if self.format is not None:
             _check_choice("format", self.format, tuple(FORMATS))
         for name in ("threads", "strip_rows", "batch_size"):
@@ -200,6 +219,17 @@ class Request:
         return {
             name: Path(value) for name in SIDE_OUTPUTS if (value := getattr(self, name)) is not None
         }
+
+    def _check_gsd(self) -> None:
+        _check_choice("gsd", self.gsd, GSDS)
+        _check_choice("out gsd", self.out_gsd, GSDS)
+        if self.scene_gsd is not None and not 0 < self.scene_gsd < math.inf:
+            raise OptionError(f"scene gsd {self.scene_gsd} (expected metres above 0)")
+        if self.out_gsd == "model" and self.gsd != "model":
+            raise OptionError(
+                "--out-gsd model without --gsd model (give both: the map keeps the size at which "
+                "the generator saw the scene)"
+            )
 
     def source(self, bands: tuple[int, ...] | None, *, is_expanded: bool = False) -> SceneSource:
         """Return how the scene is to be read: these bands; None: those of ``bidx``, else all.

@@ -4,6 +4,7 @@ Rows of the maps and of the truth are read in order, so memory holds a row of sq
 row of sums a square.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -43,6 +44,8 @@ from geop2p.similarity import MARGIN, scale_count
 from geop2p.truth import Truth, TruthRows, open_truth
 from geop2p.validation import as_rgb
 
+logger = logging.getLogger(__name__)
+
 Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
@@ -63,8 +66,8 @@ class Drawn:
 
     @property
     def spec(self) -> SceneSpec:
-        """The scene's header."""
-        return self.plans["model"].spec
+        """The scene's header, and so its maps' size and place."""
+        return self.plans["model"].map_grid
 
     @property
     def bands(self) -> int:
@@ -286,7 +289,10 @@ def _judge(judge: InceptionScores, patch: Patch) -> None:
 
 
 def _measure_seams(drawn: Drawn, folder: Path) -> dict[str, Seams]:
-    """Return the seams of each contender's map."""
+    """Return the seams of each contender's map; those of resampled ones lie between pixels."""
+    if any(plan.is_brought_back for plan in drawn.plans.values()):
+        logger.warning("%s: no seams with --gsd model: its map is resampled", drawn.spec.path)
+        return {}
     found = {}
     for entry in drawn.contenders:
         with drawn.truth() as truth:

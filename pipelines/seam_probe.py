@@ -14,6 +14,7 @@ from geop2p.grid import Strip, TileGrid
 from geop2p.palette import Palette
 from geop2p.pipelines.channels import choose_source
 from geop2p.pipelines.evaluation_items import map_source
+from geop2p.pipelines.ground import choose_ground
 from geop2p.pipelines.lattice import ALIGNMENT
 from geop2p.pipelines.planning import Plan, choose_model, make_plan
 from geop2p.pipelines.request import Request
@@ -54,11 +55,14 @@ def make_probe_plan(request: Request) -> Plan:
     """Return the plan of a translation, without checking its output or doing any of it."""
     chosen = choose_model(request)
     with open_source(request.source(None)) as scene:
+        ground = choose_ground(request, scene.spec, chosen.card)
         source = choose_source(request, scene.spec, chosen.card)
     map_format = choose_format(request.out, driver=None, options={})
     identity = identity_of(request.source(None))
-    with open_source(source) as scene:
-        return make_plan(request, scene, identity=identity, chosen=chosen, map_format=map_format)
+    with open_source(replace(source, size=ground.size)) as scene:
+        return make_plan(
+            request, scene, identity=identity, chosen=chosen, ground=ground, map_format=map_format
+        )
 
 
 def probe(

@@ -8,6 +8,7 @@ strip, and give back arrays.
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -18,6 +19,7 @@ from geop2p.parts import PartStore, remove_temporary
 from geop2p.pipelines.channels import choose_source
 from geop2p.pipelines.cluster import end_if_started_by_spawn, hired
 from geop2p.pipelines.dispatch import strip_results
+from geop2p.pipelines.ground import choose_ground, warn_of_gsd
 from geop2p.pipelines.planning import Plan, choose_model, make_plan
 from geop2p.pipelines.preflight import (
     check_apart,
@@ -104,10 +106,14 @@ def _plan(request: Request) -> Plan:
         header = scene.spec
     check_creation_options(request.out, map_format)
     chosen = choose_model(request)
-    source = choose_source(request, header, chosen.card)
+    ground = choose_ground(request, header, chosen.card)
+    source = replace(choose_source(request, header, chosen.card), size=ground.size)
     with open_source(source) as scene:
-        plan = make_plan(request, scene, identity=identity, chosen=chosen, map_format=map_format)
+        plan = make_plan(
+            request, scene, identity=identity, chosen=chosen, ground=ground, map_format=map_format
+        )
     check_news(plan)
+    warn_of_gsd(ground, chosen.card)
     return plan
 
 

@@ -24,6 +24,12 @@ class TranslateReport:
         Of the map's bytes.
     height, width, bands : int
         Of the map.
+    scene_gsd_m : float or None, metres
+        Ground a pixel of the scene shows; None where it is not known.
+    model_gsd_m : float or None, metres
+        Ground a pixel showed in the model's training, by its card.
+    resampled : tuple of int or None, pixels
+        Height and width at which the generator saw the scene; None: its own.
     tiles : int
         Tiles that the generator drew.
     tiles_skipped : int
@@ -59,6 +65,9 @@ class TranslateReport:
     height: int
     width: int
     bands: int
+    scene_gsd_m: float | None
+    model_gsd_m: float | None
+    resampled: tuple[int, int] | None
     tiles: int
     tiles_skipped: int
     strips_resumed: int
@@ -79,6 +88,7 @@ class TranslateReport:
 
 def report_on(plan: Plan, tally: Tally, *, seconds: Mapping[str, float]) -> TranslateReport:
     """Return the report of a run whose map is written; ``seconds`` by product, and the total."""
+    gsd_m = plan.ground.scene_m
     sums, counts, peak = tally.sums, tally.run.counts, peak_memory_mib()
     read = sums["seconds_read"] + counts["seconds_read"]  # rows read here are for all strips
     stages = {
@@ -90,9 +100,12 @@ def report_on(plan: Plan, tally: Tally, *, seconds: Mapping[str, float]) -> Tran
     return TranslateReport(
         path=str(plan.request.out),
         sha256=file_sha256(plan.request.out),
-        height=plan.spec.height,
-        width=plan.spec.width,
+        height=plan.map_grid.height,
+        width=plan.map_grid.width,
         bands=tally.bands,
+        scene_gsd_m=None if gsd_m is None else float(f"{gsd_m:.6g}"),
+        model_gsd_m=plan.ground.model_m,
+        resampled=plan.ground.size,
         tiles=int(sums["tiles"]),
         tiles_skipped=int(sums["tiles_skipped"]),
         strips_resumed=int(counts["strips_resumed"]),
@@ -114,7 +127,7 @@ def report_on(plan: Plan, tally: Tally, *, seconds: Mapping[str, float]) -> Tran
 
 def tell_surprises(plan: Plan, sums: Mapping[str, float]) -> None:
     """Say what a user would not expect of the map."""
-    if sums["pixels_invalid"] == plan.spec.height * plan.spec.width:
+    if sums["pixels_invalid"] == plan.map_grid.height * plan.map_grid.width:
         logger.warning("%s: no pixel is valid, all of the map is masked", plan.spec.path)
     if sums["blocks_unreadable"]:
         logger.warning(

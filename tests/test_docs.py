@@ -29,6 +29,7 @@ from geop2p.networks import DISCRIMINATORS, GENERATORS, NORMS, GeneratorConfig
 from geop2p.pairs import DIRECTIONS
 from geop2p.pipelines.evaluation_request import SPLITS, STATISTICS
 from geop2p.pipelines.pair_folder import LAYOUTS
+from geop2p.pipelines.request import GSDS
 from geop2p.raster.mapformat import FORMATS
 from geop2p.raster.scene import MASK_RULES, MAX_PIXELS, READ_ERRORS
 
@@ -40,6 +41,8 @@ CHOICES = {
     ("translate", "map_format"): FORMATS,
     ("translate", "mask_rule"): MASK_RULES,
     ("translate", "on_read_error"): READ_ERRORS,
+    ("translate", "gsd"): GSDS,
+    ("translate", "out_gsd"): GSDS,
     ("translate", "engine"): ENGINES,
     ("translate", "precision"): PRECISIONS,
     ("train", "direction"): DIRECTIONS,

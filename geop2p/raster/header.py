@@ -1,13 +1,14 @@
 """What the header of a scene says."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from affine import Affine
 
 from geop2p.raster.bands import Expansion, common_dtype, true_bits
 from geop2p.raster.georeference import Georeference
+from geop2p.raster.gsd import gsd_of
 from geop2p.raster.masks import SceneMask
 from geop2p.raster.opening import SceneSource, header_errors, open_dataset
 
@@ -96,6 +97,28 @@ class SceneSpec:
         """Whether anything says where on the ground the scene lies."""
         return Georeference.of(self).is_known
 
+    def resized(self, size: tuple[int, int]) -> "SceneSpec":
+        """Return the header of the same ground at another size: corners stay where they are.
+
+        Ground control points and rational polynomials, which count pixels, are left out.
+        """
+        height, width = size
+        is_placed = bool(self.crs) or self.transform != Affine.identity()
+        scale = Affine.scale(self.width / width, self.height / height)
+        block_height, block_width = self.block
+        return replace(
+            self,
+            height=height,
+            width=width,
+            transform=self.transform @ scale if is_placed else self.transform,
+            block=(
+                max(1, block_height * height // self.height),
+                max(1, min(width, block_width * width // self.width)),
+            ),
+            gcps=([], None),
+            rpcs=None,
+        )
+
 
 def read_spec(
     dataset: Any,
@@ -172,6 +195,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     with open_dataset(SceneSource(path=name)) as dataset, header_errors(name):
         mask = sorted({flag.name for band in dataset.mask_flag_enums for flag in band})
         crs = dataset.crs or dataset.gcps[1]
+        gsd = gsd_of(dataset)
         return {
             "driver": dataset.driver,
             "height": dataset.height,
@@ -182,6 +206,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
             "crs": crs.to_string() if crs else None,
             "bounds": list(dataset.bounds) if dataset.crs else None,
             "pixel_size": list(dataset.res) if dataset.crs else None,
+            "gsd_m": None if gsd is None else float(f"{gsd.mean_m:.6g}"),
             "gcps": len(dataset.gcps[0]),
             "has_rpcs": dataset.rpcs is not None,
             "nodata": None if dataset.nodata is None else str(dataset.nodata),

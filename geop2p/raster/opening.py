@@ -85,6 +85,8 @@ class SceneSource:
         The path may be a URL or one of GDAL's /vsi... names.
     on_read_error : str
         ``fail``, or ``nodata``: blocks that cannot be decoded are masked and counted.
+    size : tuple of int or None, pixels
+        (height, width) that it is brought to while it is read; None: its own.
     """
 
     path: str
@@ -95,6 +97,7 @@ class SceneSource:
     max_pixels: int = MAX_PIXELS
     allow_network: bool = False
     on_read_error: str = "fail"
+    size: tuple[int, int] | None = None
 
 
 @contextmanager
@@ -129,6 +132,7 @@ def gdal_settings(*, allow_network: bool = False) -> Iterator[None]:
     network = NETWORK_SETTINGS if allow_network else {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none"}
     with rasterio.Env(
         GDAL_CACHEMAX=CACHE_BYTES,
+        GDAL_NUM_THREADS="1",  # with more it does not tell of damaged blocks (GDAL 3.10)
         GDAL_PAM_ENABLED=True,
         GDAL_MAX_DATASET_POOL_SIZE=100,
         GDAL_VRT_ENABLE_PYTHON="NO",

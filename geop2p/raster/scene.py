@@ -7,6 +7,7 @@ valid. Rows and columns are the scene's own, counted from its upper left corner.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from geop2p.raster.opening import (
     header_errors,
     open_dataset,
 )
+from geop2p.resampling import Axis, resampled
 
 __all__ = [
     "CACHE_BYTES",
@@ -51,6 +53,8 @@ Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 Span = tuple[int, int]
 """Rows or columns from the first to the one after the last."""
+PIECE = 2**22
+"""Values that are brought to another size at a time."""
 
 
 class Scene:
@@ -116,7 +120,10 @@ class Scene:
         """
         height, width = self.spec.height, self.spec.width
         scale = min(1.0, longest_side / max(height, width))
-        shape = (max(1, round(height * scale)), max(1, round(width * scale)))
+        return self.shrunk((max(1, round(height * scale)), max(1, round(width * scale))))
+
+    def shrunk(self, shape: tuple[int, int]) -> tuple[Pixels, Mask]:
+        """Read the whole scene at the size (h, w), as `thumbnail` does."""
         try:
             return self._reduced(shape)
         except READ_FAILURES:
@@ -237,6 +244,54 @@ class OrderedRows:
         return min(-(-row // height) * height, spec.height)
 
 
+class ResampledScene(Scene):
+    """A scene that is brought to another size of the same ground while it is read.
+
+    Its pixels are those that `geop2p.resampling` makes of the whole scene, whatever windows are
+    read; `unreadable` has blocks of the scene itself.
+    """
+
+    def __init__(self, scene: Scene, source: SceneSource, size: tuple[int, int]) -> None:
+        own = scene.spec
+        self.source = source
+        self._own, self._own_rows = scene, OrderedRows(scene)
+        self._rows, self._cols = Axis(own.height, size[0]), Axis(own.width, size[1])
+        self.spec = own.resized(size)
+        self.unreadable = scene.unreadable
+
+    def read(self, *, rows: Span, cols: Span | None = None) -> tuple[Pixels, Mask]:
+        """Read a window; see `Scene.read`."""
+        cols = cols or (0, self.spec.width)
+        own_cols = self._cols.span(cols)
+        per_row = (own_cols[1] - own_cols[0]) * self.spec.count * self._rows.taps
+        step = max(1, PIECE // per_row)
+        pieces = []
+        for start in range(rows[0], rows[1], step):
+            wanted = start, min(start + step, rows[1])
+            own_rows = self._rows.span(wanted)
+            pixels, valid = self._read_own(own_rows, own_cols)
+            made = (self._rows, wanted, own_rows[0]), (self._cols, cols, own_cols[0])
+            pieces.append(resampled(pixels, valid, rows=made[0], cols=made[1]))
+        pixels_made, valid_made = zip(*pieces, strict=True)
+        return np.concatenate(pixels_made, axis=1), np.concatenate(valid_made)
+
+    def unreadable_rows(self, rows: Span) -> tuple[int, ...]:
+        """Return, for each unreadable block that starts in ``rows``, in which of them it does."""
+        height, own_height = self.spec.height, self._own.spec.height
+        places = sorted(row * height // own_height for row, _ in self.unreadable)
+        return tuple(place for place in places if rows[0] <= place < rows[1])
+
+    def shrunk(self, shape: tuple[int, int]) -> tuple[Pixels, Mask]:
+        """Read the whole scene at the size (h, w)."""
+        return self._own.shrunk(shape)
+
+    def _read_own(self, rows: Span, cols: Span) -> tuple[Pixels, Mask]:
+        """Read a window of the scene itself; whole rows come in order, no block decoded twice."""
+        if cols == (0, self._own.spec.width):
+            return self._own_rows.read(rows=rows)
+        return self._own.read(rows=rows, cols=cols)
+
+
 @contextmanager
 def open_scene(
     path: str | os.PathLike[str],
@@ -266,4 +321,5 @@ def open_scene(
 def open_source(source: SceneSource) -> Iterator[Scene]:
     """Open what ``source`` describes; raises what `open_scene` raises."""
     with open_dataset(source) as dataset:
-        yield Scene(dataset, source)
+        scene = Scene(dataset, replace(source, size=None))
+        yield scene if source.size is None else ResampledScene(scene, source, source.size)
