@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from geop2p.networks import build_discriminator, build_generator, initialise
+from geop2p.discriminators import build_discriminator
+from geop2p.networks import build_generator, initialise
 from geop2p.recipe import TrainingConfig
 from geop2p.training import Trainer
 

@@ -38,7 +38,8 @@ from torch import Tensor
 
 from geop2p.allocator import keep_freed_memory
 from geop2p.batches import PairStore, ViewRule, epoch_batches
-from geop2p.networks import DiscriminatorConfig, GeneratorConfig
+from geop2p.discriminators import DiscriminatorConfig
+from geop2p.networks import GeneratorConfig
 from geop2p.pairs import find_pairs
 from geop2p.recipe import TrainingConfig
 from geop2p.resident import ResidentPairs

@@ -22,6 +22,7 @@ NETWORK_CHOICES = {
     "arch": ("unet_256", "unet_128", "resnet_9blocks", "resnet_6blocks"),
     "norm": ("batch", "instance"),
     "discriminator": ("patchgan", "pixel"),
+    "upsample": ("transposed", "resize"),
 }
 SETTINGS = {entry.name: entry for entry in fields(Settings)}
 
@@ -108,9 +109,14 @@ network_options = in_order(
         "max_channels", "No layer of the generator has more channels. Default: the paper's 8 x ngf."
     ),
     setting("norm", "Norm layers of both networks."),
+    setting(
+        "upsample", "Doubling of pictures: transposed, or nearest neighbour and then a convolution."
+    ),
     setting("discriminator", "Judge of overlapping patches, or of single pixels."),
     setting("ndf", "Channels of the discriminator's first layer."),
     setting("n_layers", "Strided layers of the patchgan; 3 see 70x70 pixels."),
+    setting("scales", "Discriminators, each at half the size of the one before; at most 4."),
+    setting("spectral_norm", "Spectral norm in the discriminator, in place of its norm layers."),
 )
 
 recipe_options = in_order(
@@ -128,6 +134,8 @@ recipe_options = in_order(
     setting("lambda_l1", "Weight of L1 beside the adversarial loss."),
     setting("lambda_gan", "Weight of the adversarial loss; 0: no discriminator at all."),
     setting("gan_mode", "Adversarial loss: cross-entropy, least squares, or hinge."),
+    setting("lambda_fm", "Weight of matching the discriminator's features; 0: none."),
+    setting("diffaug", "What the discriminator sees is changed by, true and generated alike."),
     setting("lambda_ce", "Weight of the cross-entropy of the palette's classes; 0: none."),
     setting(
         "ce_temperature",

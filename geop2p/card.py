@@ -137,6 +137,7 @@ class ModelCard:
         """Return the card as JSON, keys sorted, so that equal cards are equal texts."""
         content = asdict(self) | {"version": CARD_VERSION}
         content["palette"] = None if self.palette is None else self.palette.to_list()
+        content["generator"] = self.generator.to_dict()
         content.pop("int8")  # files from before there was one must keep their checksum
         if self.int8 is not None:
             content["int8"] = self.int8.to_json_value()

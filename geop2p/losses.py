@@ -9,7 +9,7 @@ Lim, Ye: Geometric GAN, 2017 (arXiv:1705.02894), for hinge, in the form of Miyat
 Normalization for Generative Adversarial Networks, ICLR 2018 (arXiv:1802.05957), equations 16, 17.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -58,3 +58,16 @@ def deceiving_loss(logits: Tensor, *, mode: str) -> Tensor:
 def l1_loss(generated: Tensor, truth: Tensor) -> Tensor:
     """Return the mean absolute difference, in float32; 2 is the whole range of [-1, 1]."""
     return F.l1_loss(generated.float(), truth.float())
+
+
+def feature_loss(generated: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Return how far a discriminator's features of a generated pair are from those of the true one.
+
+    The sum over layers of the mean absolute difference, in float32.
+
+    References
+    ----------
+    Wang et al.: High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs,
+    CVPR 2018 (arXiv:1711.11585), equation 4.
+    """
+    return torch.stack([l1_loss(a, b) for a, b in zip(generated, real, strict=True)]).sum()

@@ -1,4 +1,4 @@
-"""The networks of pix2pix: U-Net and ResNet generators, PatchGAN and pixel discriminators.
+"""The generators of pix2pix: U-Nets and residual networks.
 
 Every generator is ``head(body(x))``: the body may run in a lower precision, the head (the last
 convolution and tanh) always runs in float32. Pictures are (N, C, H, W) float32 in [-1, 1].
@@ -6,24 +6,24 @@ convolution and tanh) always runs in float32. Pictures are (N, C, H, W) float32 
 References
 ----------
 Isola, Zhu, Zhou, Efros: Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017
-(arXiv:1611.07004), appendix 6.1 for the U-Net and the discriminators.
+(arXiv:1611.07004), appendix 6.1 for the U-Net.
 Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution,
 ECCV 2016 (arXiv:1603.08155), supplement, for the residual generator.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from geop2p.errors import ModelError
+from geop2p.bounds import MOST_BANDS, MOST_CHANNELS, check_choice, check_count
+from geop2p.norms import NORMS, has_bias, norm_layer
+from geop2p.upsampling import UPSAMPLINGS, ResizeConvolution
 
-NORMS = ("batch", "instance")
-MOST_CHANNELS, MOST_BANDS, MOST_LAYERS = 4096, 4096, 16
-"""Bounds of a configuration, which may come from a file: wide enough for any real network."""
-NORM_EPS = 1e-5
-"""Added to every variance; torch's default, which pix2pix was published with."""
+NEWER = ("upsample",)
+"""Entries of a configuration that the first model files did not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,8 @@ class GeneratorConfig:
         ``batch`` or ``instance``.
     dropout : bool
         Dropout of 0.5 in the decoder (U-Net) or in the residual blocks, while training only.
+    upsample : str
+        How pictures are doubled, see `geop2p.upsampling`: ``transposed`` or ``resize``.
     """
 
     arch: str = "unet_256"
@@ -53,6 +55,7 @@ class GeneratorConfig:
     max_channels: int | None = None
     norm: str = "batch"
     dropout: bool = True
+    upsample: str = "transposed"
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built from.
@@ -62,12 +65,13 @@ class GeneratorConfig:
         ModelError
             For an unknown architecture or norm, or a width or band count out of bounds.
         """
-        _check_choice("architecture", self.arch, tuple(GENERATORS))
-        _check_choice("norm", self.norm, NORMS)
-        _check_count(MOST_BANDS, in_bands=self.in_bands, out_bands=self.out_bands)
-        _check_count(MOST_CHANNELS, ngf=self.ngf)
+        check_choice("architecture", self.arch, tuple(GENERATORS))
+        check_choice("norm", self.norm, NORMS)
+        check_choice("upsampling", self.upsample, UPSAMPLINGS)
+        check_count(MOST_BANDS, in_bands=self.in_bands, out_bands=self.out_bands)
+        check_count(MOST_CHANNELS, ngf=self.ngf)
         if self.max_channels is not None:
-            _check_count(8 * MOST_CHANNELS, max_channels=self.max_channels)
+            check_count(8 * MOST_CHANNELS, max_channels=self.max_channels)
 
     @property
     def size_multiple(self) -> int:
@@ -81,55 +85,28 @@ class GeneratorConfig:
 
         A residual generator sees 3 + 1 + 2 pixels on the way down, 4 x 2 a block at quarter
         resolution, and 2 + 1 + 3 on the way up: 60 for 6 blocks, 84 for 9. Strides align pixels by
-        fours, and only the third of each four sees that far, on both sides.
+        fours, and only the third of each four sees that far, on both sides. Doubling by ``resize``
+        looks back by a pixel of what it doubles, 2 + 1 more: 63 and 87.
         Instance norm averages over the tile, so its field is the tile.
         """
         blocks = RESNET_BLOCKS.get(self.arch)
-        return None if blocks is None or self.norm == "instance" else 12 + 8 * blocks
+        if blocks is None or self.norm == "instance":
+            return None
+        return 12 + 8 * blocks + (3 if self.upsample == "resize" else 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values: those that every model file has, and others that are not default.
+
+        So files from before there was an option keep their checksum.
+        """
+        content = asdict(self)
+        newer = {entry.name: entry.default for entry in fields(self) if entry.name in NEWER}
+        return {name: value for name, value in content.items() if newer.get(name, "") != value}
 
     def channels(self, level: int) -> int:
         """Return the channels after the ``level``-th halving, level 0 being the first layer."""
         widest = 8 * self.ngf if self.max_channels is None else self.max_channels
         return min(self.ngf << level, widest)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiscriminatorConfig:
-    """What a discriminator is built from.
-
-    Parameters
-    ----------
-    arch : str
-        A key of `DISCRIMINATORS`.
-    bands : int
-        Bands of the concatenated pair, scene and map together.
-    ndf : int
-        Channels after the first convolution.
-    n_layers : int
-        Strided convolutions of the PatchGAN; its field is 16, 34, 70, 142, 286 px for 1 to 5.
-    norm : str
-        ``batch`` or ``instance``.
-    """
-
-    arch: str = "patchgan"
-    bands: int = 6
-    ndf: int = 64
-    n_layers: int = 3
-    norm: str = "batch"
-
-    def __post_init__(self) -> None:
-        """Refuse what no network can be built from.
-
-        Raises
-        ------
-        ModelError
-            For an unknown architecture or norm, or a width or count out of bounds.
-        """
-        _check_choice("discriminator", self.arch, tuple(DISCRIMINATORS))
-        _check_choice("norm", self.norm, NORMS)
-        _check_count(2 * MOST_BANDS, bands=self.bands)
-        _check_count(MOST_CHANNELS, ndf=self.ndf)
-        _check_count(MOST_LAYERS, n_layers=self.n_layers)
 
 
 class UNet(nn.Module):
@@ -152,7 +129,7 @@ class UNet(nn.Module):
         )
         self.head = nn.Sequential(
             nn.ReLU(),
-            nn.ConvTranspose2d(2 * widths[0], config.out_bands, 4, stride=2, padding=1),
+            _unet_doubling(config, 2 * widths[0], config.out_bands, bias=True),
             nn.Tanh(),
         )
 
@@ -232,49 +209,6 @@ class ResidualBlock(nn.Module):
         return corrected
 
 
-class PatchGAN(nn.Sequential):
-    """Judges overlapping patches of a pair: one logit a patch, (N, 1, h, w).
-
-    With 3 strided layers each logit sees 70x70 pixels.
-    """
-
-    def __init__(self, config: DiscriminatorConfig) -> None:
-        widths = [config.ndf * min(2**i, 8) for i in range(config.n_layers + 1)]
-        layers: list[nn.Module] = [
-            nn.Conv2d(config.bands, widths[0], 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-        ]
-        for i in range(1, config.n_layers + 1):
-            stride = 2 if i < config.n_layers else 1
-            layers += [
-                nn.Conv2d(
-                    widths[i - 1],
-                    widths[i],
-                    4,
-                    stride=stride,
-                    padding=1,
-                    bias=_has_bias(config.norm),
-                ),
-                _norm(config.norm, widths[i]),
-                nn.LeakyReLU(0.2),
-            ]
-        super().__init__(*layers, nn.Conv2d(widths[-1], 1, 4, padding=1))
-
-
-class PixelDiscriminator(nn.Sequential):
-    """Judges each pixel of a pair by itself: one logit a pixel, (N, 1, H, W)."""
-
-    def __init__(self, config: DiscriminatorConfig) -> None:
-        super().__init__(
-            nn.Conv2d(config.bands, config.ndf, 1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(config.ndf, 2 * config.ndf, 1, bias=_has_bias(config.norm)),
-            _norm(config.norm, 2 * config.ndf),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(2 * config.ndf, 1, 1),
-        )
-
-
 UNET_LEVELS = {"unet_256": 8, "unet_128": 7}
 RESNET_BLOCKS = {"resnet_9blocks": 9, "resnet_6blocks": 6}
 
@@ -282,20 +216,11 @@ GENERATORS: dict[str, Callable[[GeneratorConfig], nn.Module]] = {
     **dict.fromkeys(UNET_LEVELS, UNet),
     **dict.fromkeys(RESNET_BLOCKS, ResNet),
 }
-DISCRIMINATORS: dict[str, Callable[[DiscriminatorConfig], nn.Module]] = {
-    "patchgan": PatchGAN,
-    "pixel": PixelDiscriminator,
-}
 
 
 def build_generator(config: GeneratorConfig) -> nn.Module:
     """Return the generator that ``config`` describes, with torch's default weights."""
     return GENERATORS[config.arch](config)
-
-
-def build_discriminator(config: DiscriminatorConfig) -> nn.Module:
-    """Return the discriminator that ``config`` describes, with torch's default weights."""
-    return DISCRIMINATORS[config.arch](config)
 
 
 def initialise(network: nn.Module, *, seed: int, std: float = 0.02) -> None:
@@ -329,9 +254,9 @@ def _unet_down(config: GeneratorConfig, *, level: int, widths: list[int]) -> nn.
         4,
         stride=2,
         padding=1,
-        bias=innermost or _has_bias(config.norm),
+        bias=innermost or has_bias(config.norm),
     )
-    norm = [] if innermost else [_norm(config.norm, widths[level])]
+    norm = [] if innermost else [norm_layer(config.norm, widths[level])]
     return nn.Sequential(nn.LeakyReLU(0.2), conv, *norm)
 
 
@@ -341,25 +266,37 @@ def _unet_up(config: GeneratorConfig, *, level: int, widths: list[int]) -> nn.Se
     dropped = config.dropout and level >= len(widths) - 3  # "CD", appendix 6.1.1
     return nn.Sequential(
         nn.ReLU(),
-        nn.ConvTranspose2d(
+        _unet_doubling(
+            config,
             widths[level] if innermost else 2 * widths[level],
             widths[level - 1],
-            4,
-            stride=2,
-            padding=1,
-            bias=_has_bias(config.norm),
+            bias=has_bias(config.norm),
         ),
-        _norm(config.norm, widths[level - 1]),
+        norm_layer(config.norm, widths[level - 1]),
         *([nn.Dropout(0.5)] if dropped else []),
     )
 
 
+def _unet_doubling(
+    config: GeneratorConfig, inner: int, outer: int, *, bias: bool
+) -> nn.ConvTranspose2d:
+    """Return the convolution that doubles a picture of a U-Net."""
+    if config.upsample == "resize":
+        return ResizeConvolution(inner, outer, bias=bias)
+    return nn.ConvTranspose2d(inner, outer, 4, stride=2, padding=1, bias=bias)
+
+
 def _resnet_up(config: GeneratorConfig, inner: int, outer: int) -> list[nn.Module]:
     """Return the layers that double the picture and go from ``inner`` to ``outer`` channels."""
-    bias = _has_bias(config.norm)
+    bias = has_bias(config.norm)
+    doubling = (
+        ResizeConvolution(inner, outer, bias=bias)
+        if config.upsample == "resize"
+        else nn.ConvTranspose2d(inner, outer, 3, stride=2, padding=1, output_padding=1, bias=bias)
+    )
     return [
-        nn.ConvTranspose2d(inner, outer, 3, stride=2, padding=1, output_padding=1, bias=bias),
-        _norm(config.norm, outer),
+        doubling,
+        norm_layer(config.norm, outer),
         nn.ReLU(),
     ]
 
@@ -374,31 +311,6 @@ def _conv_norm(
     padding: int = 0,
 ) -> list[nn.Module]:
     """Return a convolution and its norm."""
-    bias = _has_bias(config.norm)
+    bias = has_bias(config.norm)
     conv = nn.Conv2d(inner, outer, kernel, stride=stride, padding=padding, bias=bias)
-    return [conv, _norm(config.norm, outer)]
-
-
-def _norm(name: str, width: int) -> nn.Module:
-    """Return the norm layer; instance norm has no weights, as in pix2pix's published code."""
-    return (
-        nn.BatchNorm2d(width, eps=NORM_EPS)
-        if name == "batch"
-        else nn.InstanceNorm2d(width, eps=NORM_EPS)
-    )
-
-
-def _has_bias(norm: str) -> bool:
-    """Return whether a convolution before ``norm`` needs a bias; batch norm brings its own."""
-    return norm == "instance"
-
-
-def _check_choice(what: str, found: str, choices: tuple[str, ...]) -> None:
-    if found not in choices:
-        raise ModelError(f"unknown {what} {found!r} (choose from {', '.join(choices)})")
-
-
-def _check_count(most: int, /, **counts: int) -> None:
-    for name, count in counts.items():
-        if type(count) is not int or not 1 <= count <= most:
-            raise ModelError(f"{name} is {count!r} (it must be a whole number from 1 to {most})")
+    return [conv, norm_layer(config.norm, outer)]

@@ -12,14 +12,16 @@ import torch
 from torch import Tensor
 
 from geop2p.classification import ClassTask, class_loss
+from geop2p.discriminators import Verdict
 from geop2p.errors import OptionError
-from geop2p.losses import adversarial_loss, deceiving_loss, l1_loss
+from geop2p.losses import adversarial_loss, deceiving_loss, feature_loss, l1_loss
 from geop2p.recipe import TrainingConfig
 
 DISCRIMINATOR_PARTS = ("discriminator_real", "discriminator_fake")
 OPTION_OF_PART = {
     "generator_gan": "lambda_gan",
     "generator_l1": "lambda_l1",
+    "generator_fm": "lambda_fm",
     "generator_ce": "lambda_ce",
 }
 """Parts of the generator's loss, in the order in which they are summed, and their weights."""
@@ -74,21 +76,42 @@ class Objective:
                 "--lambda-ce needs the classes of the map (give --palette, or one in --card)"
             )
 
-    def of_discriminator(self, *, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
-        """Return the discriminator's losses by part, from its logits of both pairs."""
+    @property
+    def matches_features(self) -> bool:
+        """Whether the generator's losses need the verdict on the true pair."""
+        return self._config.lambda_fm > 0
+
+    def of_discriminator(self, *, fake: Verdict, real: Verdict) -> dict[str, Tensor]:
+        """Return the discriminator's losses by part, from its verdicts on both pairs."""
         mode = self._config.gan_mode
         return {
-            "discriminator_real": adversarial_loss(real, is_real=True, mode=mode),
-            "discriminator_fake": adversarial_loss(fake, is_real=False, mode=mode),
+            f"discriminator_{name}": _mean(
+                [adversarial_loss(found[-1], is_real=is_real, mode=mode) for found in verdict]
+            )
+            for name, verdict, is_real in (("real", real, True), ("fake", fake, False))
         }
 
     def of_generator(
-        self, generated: Tensor, truth: Tensor, *, fake: Tensor | None
+        self, generated: Tensor, truth: Tensor, *, fake: Verdict, real: Verdict
     ) -> dict[str, Tensor]:
-        """Return the generator's losses by part; ``fake`` are the logits of its pair."""
+        """Return the generator's losses by part.
+
+        Parameters
+        ----------
+        generated, truth : (N, K, H, W) float32
+            In [-1, 1].
+        fake, real : Verdict
+            On the generated pair, empty without a discriminator; and on the true one, empty where
+            `matches_features` is False.
+        """
         losses = {"generator_l1": l1_loss(generated, truth)}
-        if fake is not None:
-            losses["generator_gan"] = deceiving_loss(fake, mode=self._config.gan_mode)
+        if fake:
+            mode = self._config.gan_mode
+            losses["generator_gan"] = _mean([deceiving_loss(f[-1], mode=mode) for f in fake])
+        if real:
+            losses["generator_fm"] = _mean(
+                [feature_loss(f[:-1], r[:-1]) for f, r in zip(fake, real, strict=True)]
+            )
         if self._config.lambda_ce and self._task is not None:
             temperature = self._config.ce_temperature
             losses["generator_ce"] = class_loss(
@@ -100,3 +123,8 @@ class Objective:
         """Return what the generator minimises: the sum of its parts by their weights."""
         terms = [weight * losses[part] for part, weight in self._weights.items()]
         return sum(terms[1:], start=terms[0])
+
+
+def _mean(losses: list[Tensor]) -> Tensor:
+    """Return the mean over a discriminator's scales."""
+    return sum(losses[1:], start=losses[0]) / len(losses)

@@ -25,9 +25,15 @@ MARGIN = 4
 PANELS = (
     ("L1 of training (2 is the whole range)", "losses", ("generator_l1",)),
     (
-        "adversarial losses, cross-entropy of classes",
+        "adversarial losses, features, cross-entropy of classes",
         "losses",
-        ("generator_gan", "discriminator_real", "discriminator_fake", "generator_ce"),
+        (
+            "generator_gan",
+            "discriminator_real",
+            "discriminator_fake",
+            "generator_fm",
+            "generator_ce",
+        ),
     ),
     ("PSNR of validation (dB)", "validation", ("psnr_db",)),
     ("SSIM and accuracy of validation", "validation", ("ssim", "accuracy")),

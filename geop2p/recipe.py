@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 
 from geop2p.card import Scaling
+from geop2p.discriminators import DiscriminatorConfig
 from geop2p.errors import OptionError
-from geop2p.networks import DiscriminatorConfig, GeneratorConfig
+from geop2p.networks import GeneratorConfig
 from geop2p.recipe_values import RecipeValues
 
 LEAST_SIDE = 16

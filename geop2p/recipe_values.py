@@ -27,6 +27,11 @@ class RecipeValues:
         Weights of L1 and of the adversarial loss; without the latter there is no discriminator.
     gan_mode : str
         A key of `geop2p.losses.GAN_LOSSES`.
+    lambda_fm : float
+        Weight of feature matching (0: none): how far the discriminator's features of the generated
+        pair are from those of the true one.
+    diffaug : str
+        What the discriminator sees is changed by, as `geop2p.disguise.draw_disguise` takes it.
     lambda_ce, ce_temperature : float
         Weight of the cross-entropy of classes (0: none), and its temperature.
     class_weights : str
@@ -53,6 +58,8 @@ class RecipeValues:
     lambda_l1: float = 100.0
     lambda_gan: float = 1.0
     gan_mode: str = "vanilla"
+    lambda_fm: float = 0.0
+    diffaug: str = "none"
     lambda_ce: float = 0.0
     ce_temperature: float = 0.02
     class_weights: str = "none"
@@ -98,8 +105,7 @@ class RecipeValues:
         for name, bounds in RANGES.items():
             if not bounds.holds(getattr(self, name)):
                 raise OptionError(f"{option(name)} {getattr(self, name)} ({bounds})")
-        if not self.lambda_l1 + self.lambda_gan + self.lambda_ce:
-            raise OptionError("--lambda-l1 0 and --lambda-gan 0 (the generator is asked nothing)")
+        self._check_objective()
         if not self.total_epochs:
             raise OptionError("--epochs 0 and --epochs-decay 0 (one of them must be at least 1)")
         if not 0 <= self.freeze_norm_epochs < self.total_epochs:
@@ -108,6 +114,14 @@ class RecipeValues:
             )
         if self.load_size and self.load_size < self.crop_size:
             raise OptionError(f"--load-size {self.load_size} is below --crop-size {self.crop_size}")
+
+    def _check_objective(self) -> None:
+        if not self.lambda_l1 + self.lambda_gan + self.lambda_ce:
+            raise OptionError("--lambda-l1 0 and --lambda-gan 0 (the generator is asked nothing)")
+        if not self.is_adversarial and (self.lambda_fm or self.diffaug != "none"):
+            raise OptionError(
+                "--lambda-gan 0 has no discriminator (leave --lambda-fm and --diffaug away)"
+            )
 
 
 class Range(NamedTuple):
@@ -134,6 +148,16 @@ class Range(NamedTuple):
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "gan_mode": ("vanilla", "lsgan", "hinge"),
+    "diffaug": (
+        "none",
+        "colour",
+        "translation",
+        "cutout",
+        "colour+translation",
+        "colour+cutout",
+        "translation+cutout",
+        "colour+translation+cutout",
+    ),
     "class_weights": ("none", "inverse-sqrt"),
     "augment": ("none", "paper", "dihedral"),
 }
@@ -146,6 +170,7 @@ RANGES: dict[str, Range] = {
     "lr": Range(0, is_least_open=True),
     "lambda_l1": Range(0),
     "lambda_gan": Range(0),
+    "lambda_fm": Range(0),
     "lambda_ce": Range(0),
     "ce_temperature": Range(0, is_least_open=True),
     "ema": Range(0, 1, is_most_open=True),

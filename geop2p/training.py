@@ -25,7 +25,9 @@ from torch import Tensor, nn
 
 from geop2p.averaging import AveragedGenerator
 from geop2p.card import Scaling
-from geop2p.networks import build_discriminator, build_generator, initialise
+from geop2p.discriminators import Verdict, build_discriminator
+from geop2p.disguise import PLAIN, draw_disguise
+from geop2p.networks import build_generator, initialise
 from geop2p.objective import Guidance, Objective, loss_parts
 from geop2p.recipe import TrainingConfig
 
@@ -43,8 +45,7 @@ DROPOUT_STREAM = 3
 """Tells the random numbers of dropout from those of the order and of views."""
 
 
-Pass = Callable[[Tensor], Tensor]
-Passes = tuple[Pass, Pass | None]
+Passes = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Verdict] | None]
 """Forward passes of the generator's body and of the discriminator."""
 
 
@@ -88,11 +89,15 @@ class Trainer:
             place(network, device, memory_format=self._format)
         self.generator = self._networks["generator"]
         self.discriminator = self._networks.get("discriminator")
+        self._disguise = PLAIN
         self._average = AveragedGenerator(self.generator, decay=config.ema) if config.ema else None
         self._optimisers = {
             name: _adam(network, config.lr) for name, network in self._networks.items()
         }
-        self._eager: Passes = (self.generator.body, self.discriminator)  # type: ignore[assignment]
+        self._eager: Passes = (
+            self.generator.body,  # type: ignore[assignment]
+            None if self.discriminator is None else self.discriminator.judge,
+        )
         self._compiled = self._eager
         self._body, self._judge_pair = self._eager
         self._amp_dtype = _amp_dtype(device)
@@ -125,6 +130,9 @@ class Trainer:
         self._body, self._judge_pair = (
             self._compiled if len(scene) == self.config.batch_size else self._eager
         )
+        key = (self.config.seed, position.epoch, position.step)
+        shape = (len(scene), *scene.shape[2:])
+        self._disguise = draw_disguise(self.config.diffaug, key, shape=shape)
         generated = self._generate(scene)
         losses = self._train_discriminator(scene, truth, generated.detach())
         losses |= self._train_generator(scene, truth, generated)
@@ -201,19 +209,19 @@ class Trainer:
         generated: Tensor = self.generator.head(features.float())  # type: ignore[operator]
         return generated
 
-    def _judge(self, scene: Tensor, picture: Tensor) -> Tensor | None:
-        """Return the discriminator's logits, where there is one."""
+    def _judge(self, scene: Tensor, picture: Tensor) -> Verdict:
+        """Return the discriminator's verdict on a pair, empty where there is no discriminator."""
         if self._judge_pair is None:
-            return None
+            return []
         with self._autocast():
-            return self._judge_pair(torch.cat([scene, picture], dim=1))
+            return self._judge_pair(self._disguise(scene, picture))
 
     def _train_discriminator(
         self, scene: Tensor, truth: Tensor, generated: Tensor
     ) -> dict[str, Tensor]:
-        fake, real = self._judge(scene, generated), self._judge(scene, truth)
-        if fake is None or real is None:
+        if self.discriminator is None:
             return {}
+        fake, real = self._judge(scene, generated), self._judge(scene, truth)
         losses = self._objective.of_discriminator(fake=fake, real=real)
         real_loss, fake_loss = losses.values()
         self._descend("discriminator", (real_loss + fake_loss) / 2)
@@ -223,8 +231,11 @@ class Trainer:
         self, scene: Tensor, truth: Tensor, generated: Tensor
     ) -> dict[str, Tensor]:
         with _untrained(self.discriminator):
-            fake = self._judge(scene, generated)
-            losses = self._objective.of_generator(generated, truth, fake=fake)
+            fake, real = self._judge(scene, generated), Verdict()
+            if self._objective.matches_features:
+                with torch.no_grad():
+                    real = self._judge(scene, truth)
+            losses = self._objective.of_generator(generated, truth, fake=fake, real=real)
             self._descend("generator", self._objective.weighted(losses))
         return losses
 

@@ -13,6 +13,7 @@ import torch
 from geop2p.batches import PairStore
 from geop2p.card import MAP_DTYPES
 from geop2p.checkpoint import has_checkpoint, load_checkpoint, remove_remains
+from geop2p.discriminators import DiscriminatorConfig
 from geop2p.errors import (
     CheckpointError,
     Geop2pError,
@@ -23,7 +24,7 @@ from geop2p.errors import (
 )
 from geop2p.facts import CardFacts, band_names, parse_facts, read_facts, reversed_facts, scaling_of
 from geop2p.locking import held
-from geop2p.networks import DiscriminatorConfig, GeneratorConfig
+from geop2p.networks import GeneratorConfig
 from geop2p.pairs import DIRECTIONS, Pair, PairSet, PatchSpec, describe_pair, find_pairs
 from geop2p.pipelines.finishing import Finished, finish
 from geop2p.pipelines.guidance import guidance_for

@@ -53,8 +53,9 @@ def ready_trainer(
     OutOfMemoryError
         When the networks cannot fit.
     OptionError
-        When the recipe needs a guidance that is not given.
+        When the recipe needs a guidance that is not given, or its view is too small to be judged.
     """
+    _check_view(config)
     _check_memory(config, device)
     if config.amp and is_amp_slow(device):
         logger.warning("--amp: this CPU has no bfloat16 arithmetic, float32 is quicker (--no-amp)")
@@ -78,6 +79,15 @@ def loader_threads(given: int | None, device: torch.device) -> int:
     if given is not None:
         return given
     return GPU_LOADERS if device.type == "cuda" else 0
+
+
+def _check_view(config: TrainingConfig) -> None:
+    least = config.discriminator.least_side
+    if config.is_adversarial and config.crop_size < least:
+        raise OptionError(
+            f"--crop-size {config.crop_size} is too small for the discriminator "
+            f"(at least {least}; or choose a smaller --n-layers or --scales)"
+        )
 
 
 def _check_memory(config: TrainingConfig, device: torch.device) -> None:

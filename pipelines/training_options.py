@@ -21,6 +21,9 @@ class TrainOptions(TypedDict, total=False):
     discriminator: str
     ndf: int
     n_layers: int
+    upsample: str
+    scales: int
+    spectral_norm: bool
     epochs: int
     epochs_decay: int
     batch_size: int
@@ -28,6 +31,8 @@ class TrainOptions(TypedDict, total=False):
     lambda_l1: float
     lambda_gan: float
     gan_mode: str
+    lambda_fm: float
+    diffaug: str
     lambda_ce: float
     ce_temperature: float
     class_weights: str
@@ -62,9 +67,9 @@ class Settings(RecipeValues):
         Name of the recipe that the others come from, where they were not given one by one.
     direction : str
         ``scene-to-map`` or ``map-to-scene``.
-    arch, ngf, max_channels, norm
+    arch, ngf, max_channels, norm, upsample
         The generator, as in `geop2p.networks.GeneratorConfig`.
-    discriminator, ndf, n_layers
+    discriminator, ndf, n_layers, scales, spectral_norm
         The discriminator, as in `geop2p.networks.DiscriminatorConfig`.
 
     The others are those of `geop2p.recipe_values.RecipeValues`.
@@ -79,6 +84,9 @@ class Settings(RecipeValues):
     discriminator: str = "patchgan"
     ndf: int = 64
     n_layers: int = 3
+    upsample: str = "transposed"
+    scales: int = 1
+    spectral_norm: bool = False
 
 
 EXTENDABLE = ("epochs", "epochs_decay", "freeze_norm_epochs")

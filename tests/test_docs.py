@@ -21,17 +21,20 @@ from geop2p.bootstrap import DRAWS
 from geop2p.card import ModelCard
 from geop2p.classification import CLASS_WEIGHTS
 from geop2p.cli.main import COMMANDS, geop2p
+from geop2p.discriminators import DISCRIMINATORS
 from geop2p.engines.choice import ENGINES, PRECISIONS
 from geop2p.errors import Geop2pError
 from geop2p.losses import GAN_LOSSES
 from geop2p.model import DEFAULT_MODEL
-from geop2p.networks import DISCRIMINATORS, GENERATORS, NORMS, GeneratorConfig
+from geop2p.networks import GENERATORS, GeneratorConfig
+from geop2p.norms import NORMS
 from geop2p.pairs import DIRECTIONS
 from geop2p.pipelines.evaluation_request import SPLITS, STATISTICS
 from geop2p.pipelines.pair_folder import LAYOUTS
 from geop2p.pipelines.request import GSDS
 from geop2p.raster.mapformat import FORMATS
 from geop2p.raster.scene import MASK_RULES, MAX_PIXELS, READ_ERRORS
+from geop2p.upsampling import UPSAMPLINGS
 
 MAKE_DOCS = runpy.run_path(str(ROOT / "docs" / "make_docs.py"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,6 +51,7 @@ CHOICES = {
     ("train", "direction"): DIRECTIONS,
     ("train", "gan_mode"): GAN_LOSSES,
     ("train", "class_weights"): CLASS_WEIGHTS,
+    ("train", "upsample"): UPSAMPLINGS,
     ("train", "augment"): AUGMENTATIONS,
     ("train", "arch"): GENERATORS,
     ("train", "norm"): NORMS,

@@ -81,6 +81,23 @@ def test_l1_alone_resumes_without_a_discriminator(tmp_path, pairs):
     assert "discriminator" not in load_checkpoint(resumed.folder)
 
 
+def test_every_option_of_the_networks_resumes_as_if_never_stopped(tmp_path, pairs):
+    options = {"upsample": "resize", "scales": 2, "spectral_norm": True, "lambda_fm": 10.0}
+    options |= TINY | {"diffaug": "colour+translation+cutout"}
+    whole = train(pairs, tmp_path / "whole", **options)
+    stopped = train(pairs, tmp_path / "parts", max_minutes=0.003, **options)
+    resumed = train(resume=stopped.folder)
+    assert_equal_runs(whole.folder, resumed.folder)
+    model = load_model(resumed.model_path)
+    assert model.card.generator.upsample == "resize"
+    assert "generator_fm" in log_of(resumed.folder)[0]["losses"]
+
+
+def test_a_view_too_small_to_be_judged_is_refused(tmp_path, pairs):
+    with pytest.raises(OptionError, match="--crop-size 16 is too small"):
+        train(pairs, tmp_path / "run", **TINY | {"n_layers": 3})
+
+
 def test_cross_entropy_without_classes_is_refused_before_anything_is_written(tmp_path, pairs):
     with pytest.raises(OptionError, match="--lambda-ce needs the classes"):
         train(pairs, tmp_path / "run", **TINY, lambda_ce=1.0)
@@ -100,7 +117,7 @@ def test_a_checkpoint_from_before_there_were_such_options_goes_on(tmp_path, pair
     whole = train(pairs, tmp_path / "whole", **TINY)
     run = train(pairs, tmp_path / "run", max_minutes=1e-9, **TINY).folder
     state = load_checkpoint(run)
-    for name in ("lambda_gan", "lambda_ce", "ce_temperature", "class_weights", "ema"):
+    for name in ("lambda_gan", "lambda_ce", "ce_temperature", "class_weights", "ema", "scales"):
         del state["settings"][name]
     torch.save(state, run / "checkpoint.pt")
     assert_equal_runs(whole.folder, train(resume=run).folder)

@@ -7,9 +7,10 @@ from torch.nn import functional as F
 
 from geop2p.card import Scaling
 from geop2p.classification import ClassTask
+from geop2p.discriminators import DiscriminatorConfig
 from geop2p.errors import OptionError
-from geop2p.losses import adversarial_loss, deceiving_loss, l1_loss
-from geop2p.networks import DiscriminatorConfig, GeneratorConfig
+from geop2p.losses import adversarial_loss, deceiving_loss, feature_loss, l1_loss
+from geop2p.networks import GeneratorConfig
 from geop2p.objective import Guidance, loss_parts
 from geop2p.palette import Palette
 from geop2p.pipelines.training_run import tensors_of
@@ -44,6 +45,11 @@ OPTIONS = [
     {"ema": 0.9},
     {"lambda_ce": 1.0},
     {"gan_mode": "hinge"},
+    {"lambda_fm": 10.0},
+    {"diffaug": "colour+translation+cutout"},
+    {"discriminator": DiscriminatorConfig(ndf=4, n_layers=1, spectral_norm=True)},
+    {"discriminator": DiscriminatorConfig(ndf=4, n_layers=1, scales=2), "lambda_fm": 10.0},
+    {"generator": GeneratorConfig(arch="resnet_6blocks", ngf=4, upsample="resize")},
     {"ema": 0.9, "lambda_ce": 1.0, "gan_mode": "hinge", "lambda_gan": 2.0},
 ]
 """Recipes other than the paper's."""
@@ -102,6 +108,20 @@ def test_hinge_asks_for_a_margin_of_the_discriminator_alone():
     assert deceiving_loss(logits, mode="hinge").item() == pytest.approx(-0.5)
     expected = adversarial_loss(logits, is_real=True, mode="vanilla")
     assert deceiving_loss(logits, mode="vanilla") == expected
+
+
+def test_matched_features_have_no_loss():
+    features = [torch.randn(2, 3, 4, 4), torch.randn(2, 5, 2, 2)]
+    assert feature_loss(features, features).item() == 0
+    others = [features[0] + 1, features[1] - 2]
+    assert feature_loss(features, others).item() == pytest.approx(3)
+
+
+def test_a_step_changes_the_discriminator_once():
+    plain, _losses = trained(1)
+    matched, _losses = trained(1, lambda_fm=10.0)
+    pairs = zip(plain.discriminator.parameters(), matched.discriminator.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_l1_of_opposite_pictures_is_the_whole_range():
@@ -307,6 +327,8 @@ def test_native_values_come_back(dtype):
         ({"ema": 1.0}, "--ema 1.0"),
         ({"lambda_gan": -1.0}, "--lambda-gan -1"),
         ({"lambda_gan": 0.0, "lambda_l1": 0.0}, "asked nothing"),
+        ({"diffaug": "fog"}, "--diffaug 'fog'"),
+        ({"lambda_gan": 0.0, "lambda_fm": 1.0}, "has no discriminator"),
         ({"class_weights": "median"}, "--class-weights 'median'"),
         ({"ce_temperature": 0.0}, "--ce-temperature 0"),
     ],

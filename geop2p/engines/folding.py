@@ -7,6 +7,8 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
+from geop2p.upsampling import ResizeConvolution
+
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 CHANNELS = 64
 
@@ -15,8 +17,9 @@ def folded(network: nn.Module) -> nn.Module:
     """Return a copy in evaluation mode that draws the same, without its batch norms.
 
     A batch norm that stands right after a convolution in a `torch.nn.Sequential`, and that uses the
-    statistics kept in training, is folded into it and replaced by `torch.nn.Identity`. Everything
-    else is left as it is. The names of modules stay.
+    statistics kept in training, is folded into it and replaced by `torch.nn.Identity`. A
+    `ResizeConvolution` becomes the plain transposed convolution that does the same. Everything else
+    is left as it is. The names of modules stay.
 
     References
     ----------
@@ -24,12 +27,30 @@ def folded(network: nn.Module) -> nn.Module:
     Inference, CVPR 2018 (arXiv:1712.05877), section 3.2, equation 14.
     """
     bare = copy.deepcopy(network).eval()
+    _make_all_plain(bare)
     for sequence in [each for each in bare.modules() if isinstance(each, nn.Sequential)]:
         for (_, conv), (name, norm) in pairwise(list(sequence.named_children())):
             if isinstance(conv, CONVOLUTIONS) and is_foldable(norm):
                 fold(conv, norm)
                 setattr(sequence, name, nn.Identity())
     return bare
+
+
+def plain(conv: nn.Conv2d | nn.ConvTranspose2d) -> nn.Conv2d | nn.ConvTranspose2d:
+    """Return a convolution that torch knows: a `ResizeConvolution` gives up its weight for one."""
+    if not isinstance(conv, ResizeConvolution):
+        return conv
+    known = conv.as_transposed()
+    conv.register_parameter("weight", None)
+    return known
+
+
+def _make_all_plain(network: nn.Module) -> None:
+    for name, child in list(network.named_children()):
+        if isinstance(child, CONVOLUTIONS):
+            setattr(network, name, plain(child))
+        else:
+            _make_all_plain(child)
 
 
 def foldable_norms(network: nn.Module) -> dict[nn.Module, nn.BatchNorm2d]:

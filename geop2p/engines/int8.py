@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from geop2p.allocator import release_freed_memory
 from geop2p.engines.doubling import as_convolution, weave, woven
-from geop2p.engines.folding import fold, foldable_norms
+from geop2p.engines.folding import fold, foldable_norms, plain
 from geop2p.engines.quantised import (
     Levels,
     QuantisedConvolution,
@@ -125,6 +125,7 @@ class _Layers:
         module = self._convolutions[name]
         if module in self._norms:
             fold(module, self._norms.pop(module))
+        module = plain(module)
         bias = module.bias if module.bias is not None else torch.zeros(module.out_channels)
         scales = torch.as_tensor(inputs).expand(module.in_channels)
         if isinstance(module, nn.Conv2d):

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from geop2p.allocator import release_freed_memory
 from geop2p.engines.doubling import as_convolution, woven
-from geop2p.engines.folding import fold, is_foldable
+from geop2p.engines.folding import fold, is_foldable, plain
 from geop2p.engines.layers import Layer, ResNetLayers, UNetLayers, layers_of
 from geop2p.networks import ResNet, UNet
 
@@ -120,7 +120,7 @@ class PackedLayer:
         self._norm = _tile_norm(norm)
         self._activation = None if norm is None else _in_place(layer.activation)
         fused = None if norm is not None else layer.activation
-        self._conv = _packed_conv(layer.conv, fused, self._margined(sample))
+        self._conv = _packed_conv(plain(layer.conv), fused, self._margined(sample))
         release_freed_memory()  # the weight in its former order
 
     def __call__(self, x: Tensor) -> Tensor:
