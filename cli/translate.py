@@ -7,6 +7,7 @@ import click
 
 from geop2p.cli.output import Output, output_options
 from geop2p.cli.translate_options import (
+    confidence_options,
     generator_options,
     map_options,
     scene_options,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @click.argument("scene", type=click.Path())
 @map_options
 @generator_options
+@confidence_options
 @scene_options
 @work_options
 @output_options
@@ -66,7 +68,23 @@ def _summary(report: "TranslateReport") -> str:
     return (
         f"{escaped(report.path)}: {report.width} x {report.height}, {report.bands} bands, "
         f"{report.tiles} tiles by {report.model}{seen}{stretch}{skipped}{resumed}"
-        f"{unreadable}{clipped}\n"
+        f"{unreadable}{clipped}\n{_sureness(report)}"
         f"seconds: {stages} (read and keep overlap with the rest); "
         f"peak memory {report.peak_memory_mib:.0f} MiB"
     )
+
+
+def _sureness(report: "TranslateReport") -> str:
+    """Return the line of the confidence raster, where there is one."""
+    if report.confidence is None:
+        return ""
+    figures = [
+        f"{name} {value:.3g}"
+        for name, value in (
+            ("overlapping tiles disagree by", report.disagreement),
+            ("samples spread by", report.spread),
+        )
+        if value is not None
+    ]
+    said = f": {', '.join(figures)} (root mean square)" if figures else ""
+    return f"{escaped(report.confidence)}{said}\n"

@@ -138,6 +138,30 @@ generator_options = in_order(
 )
 """What draws the map, and how."""
 
+confidence_options = in_order(
+    click.option(
+        "--confidence",
+        type=click.Path(),
+        metavar="FILE.tif",
+        help="Also write how sure the map is: how far overlapping tiles disagree.",
+    ),
+    click.option(
+        "--samples",
+        type=click.IntRange(2),
+        metavar="N",
+        help="Draw each tile N times more, with dropout on, and add their spread to --confidence: "
+        "N + 1 times the work. Default: none.",
+    ),
+    click.option(
+        "--sample-seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Of what is dropped, tile by tile.",
+    ),
+)
+"""How sure the map is."""
+
 scene_options = in_order(
     click.option(
         "-b",

@@ -5,7 +5,7 @@ last, short group is padded, so that every tile is computed by the same kernels.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -18,6 +18,7 @@ from geop2p.engines.reference import TileFunction
 from geop2p.engines.runner import Remake, make_runner
 from geop2p.errors import Geop2pError, ModelError, OutOfMemoryError
 from geop2p.mirrors import mirrored_mean
+from geop2p.sampling import Place, Sampler, Sampling
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ class ReadyGenerator:
         Draw each tile's mirror images, too, and return the mean of the pictures.
     remake : callable or None
         Makes the module anew; then ``function`` itself is used up. None: a copy of it is.
+    sampling : Sampling or None
+        What `variance` needs; the function is a module, then.
 
     Attributes
     ----------
@@ -54,6 +57,7 @@ class ReadyGenerator:
         ranges: Ranges | None = None,
         is_mirrored: bool = False,
         remake: Remake | None = None,
+        sampling: Sampling | None = None,
     ) -> None:
         self.device = torch.device(engine.device)
         self._is_mirrored = is_mirrored
@@ -62,6 +66,9 @@ class ReadyGenerator:
         self._group_size = engine.group_size if self._is_padded else engine.batch_size
         torch.set_num_threads(engine.threads)
         with told_when_out_of_memory("the generator"):
+            self._sampler: Sampler | None = None
+            if sampling is not None and isinstance(function, nn.Module):
+                self._sampler = Sampler(function, engine, sampling)  # a copy, before it is used up
             self.runner = make_runner(function, engine, ranges=ranges, remake=remake)
         release_freed_memory()
 
@@ -80,6 +87,20 @@ class ReadyGenerator:
             When there is no memory for a single tile, or a CPU has none for a group.
         """
         return mirrored_mean(self._drawn, tiles) if self._is_mirrored else self._drawn(tiles)
+
+    @torch.inference_mode()
+    def variance(self, tiles: Tensor, places: Sequence[Place]) -> Tensor:
+        """Return how far pictures drawn with dropout differ; see `Sampler.variance`.
+
+        Raises
+        ------
+        OutOfMemoryError
+            When there is no memory for a group.
+        """
+        if self._sampler is None:
+            raise RuntimeError("a generator without sampling is asked for it")
+        with told_when_out_of_memory("a group of tiles"):
+            return self._sampler.variance(tiles, places, group_size=self._group_size)
 
     def _drawn(self, tiles: Tensor) -> Tensor:
         pictures: list[Tensor] = []

@@ -34,10 +34,27 @@ Mask = npt.NDArray[np.bool_]
 STATE = "state.json"
 OVERHEAD_BYTES = 2**13
 """Of a part file, beside its arrays."""
-ARRAYS = ("head", "inner", "foot", "valid")
+SHARES = ("head", "inner", "foot")
 DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError)
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """What else is known of a strip's rows, all float32; see `geop2p.pipelines.confidence_sheet`.
+
+    Parameters
+    ----------
+    head, foot : (P, 0 or overlap, W) float32
+        What makes, together with a neighbour's, the rows that both paint.
+    inner : (B, h, W) float32
+        Finished rows between them.
+    """
+
+    head: Floats
+    inner: Floats
+    foot: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +73,8 @@ class StripResult:
         Where the scene is valid.
     counts : dict
         Numbers that add up over strips: tiles, skipped tiles, clipped values, seconds by stage.
+    confidence : Shares or None
+        Of the raster that says how sure the map is, where one is asked for.
     """
 
     strip: Strip
@@ -64,6 +83,7 @@ class StripResult:
     foot: Floats
     valid: Mask
     counts: Mapping[str, float]
+    confidence: Shares | None = None
 
 
 class PartStore:
@@ -205,7 +225,15 @@ def remove_parts(target: Path) -> None:
                 shutil.rmtree(folder)
 
 
-def part_bytes(*, bands: int, rows: int, shared_rows: int, width: int, itemsize: int) -> int:
+def part_bytes(
+    *,
+    bands: int,
+    rows: int,
+    shared_rows: int,
+    width: int,
+    itemsize: int,
+    beside: tuple[int, int] = (0, 0),
+) -> int:
     """Return about how large the part file of a strip is.
 
     Parameters
@@ -216,9 +244,12 @@ def part_bytes(*, bands: int, rows: int, shared_rows: int, width: int, itemsize:
         Rows of head and foot together.
     itemsize : int, bytes
         Of the map's type.
+    beside : (int, int)
+        Planes of float32 that are kept beside the map: of inner rows, of head and foot.
     """
     mask = (rows + shared_rows) * width // 8
-    return bands * width * (rows * itemsize + shared_rows * 4) + mask + OVERHEAD_BYTES
+    inner, shared = bands * itemsize + 4 * beside[0], 4 * (bands + beside[1])
+    return width * (rows * inner + shared_rows * shared) + mask + OVERHEAD_BYTES
 
 
 def _packed(result: StripResult) -> list[bytes | memoryview]:
@@ -230,6 +261,8 @@ def _packed(result: StripResult) -> list[bytes | memoryview]:
         "foot": result.foot,
         "valid": np.packbits(np.ones(0, bool) if is_whole else result.valid),
     }
+    if result.confidence is not None:
+        arrays |= {f"confidence_{name}": getattr(result.confidence, name) for name in SHARES}
     header = {
         "strip": [result.strip.first, result.strip.last],
         "counts": dict(result.counts),
@@ -255,17 +288,26 @@ def _unpacked(strip: Strip, content: memoryview) -> StripResult:
     if tuple(header["strip"]) != (strip.first, strip.last):
         raise ValueError("it holds another strip")
     arrays = {}
-    for name in ARRAYS:
+    for name in header["arrays"]:
         dtype, shape = header["arrays"][name]
         size = math.prod(shape) * np.dtype(dtype).itemsize
         arrays[name] = np.frombuffer(content[end : end + size], dtype).reshape(shape)
         end += size
-    head, inner, foot = arrays["head"], arrays["inner"], arrays["foot"]
+    head, inner, foot = (arrays[name] for name in SHARES)
+    confidence = None
+    if "confidence_inner" in arrays:
+        confidence = Shares(**{name: arrays[f"confidence_{name}"] for name in SHARES})
     shape = head.shape[1] + inner.shape[1] + foot.shape[1], inner.shape[2]
     if header["is_whole"]:
         valid = np.ones(shape, bool)
     else:
         valid = np.unpackbits(arrays["valid"], count=math.prod(shape)).reshape(shape).view(bool)
     return StripResult(
-        strip=strip, head=head, inner=inner, foot=foot, valid=valid, counts=header["counts"]
+        strip=strip,
+        head=head,
+        inner=inner,
+        foot=foot,
+        valid=valid,
+        counts=header["counts"],
+        confidence=confidence,
     )

@@ -1,6 +1,6 @@
 """From finished strips to the rows of the map, from the first to the last."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,18 @@ def map_rows(
     OutputError
         When a part is gone or damaged.
     """
+    pieces = _finished(store, strips, values)
+    yield from regrouped(
+        ((np.broadcast_to(pixels, (bands, *pixels.shape[1:])), valid) for pixels, valid in pieces),
+        rows,
+    )
+
+
+def regrouped(pieces: Iterable[tuple[Pixels, Mask]], rows: int) -> Iterator[tuple[Pixels, Mask]]:
+    """Yield pieces of a raster, (B, h, W) and (h, W), ``rows`` rows at a time."""
     pending: list[tuple[Pixels, Mask]] = []
-    for pixels, valid in _finished(store, strips, values):
-        wide = np.broadcast_to(pixels, (bands, *pixels.shape[1:]))
-        pending.append((wide, valid))
+    for piece in pieces:
+        pending.append(piece)
         while sum(len(mask) for _, mask in pending) >= rows:
             merged, mask = _merged(pending)
             yield merged[:, :rows], mask[:rows]
@@ -46,7 +54,7 @@ def _finished(
     """Yield finished rows as they come: a seam, a strip's inner rows, a seam ..."""
     above: StripResult | None = None
     for strip in strips:
-        part = _loaded(store, strip)
+        part = loaded(store, strip)
         head, foot = part.head.shape[1], len(part.valid) - part.foot.shape[1]
         if above is not None and head:
             yield values.draw(above.foot + part.head, part.valid[:head]), part.valid[:head]
@@ -54,7 +62,8 @@ def _finished(
         above = part
 
 
-def _loaded(store: PartStore, strip: Strip) -> StripResult:
+def loaded(store: PartStore, strip: Strip) -> StripResult:
+    """Return a strip that was kept; raises `OutputError` when its part is gone or damaged."""
     part = store.load(strip)
     if part is None:
         raise OutputError(

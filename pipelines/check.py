@@ -130,7 +130,9 @@ def _check_scene(path: Path, facts: MapFacts, scene: str) -> None:
     header = facts.tags.get("GEOP2P_SCENE_HEADER_SHA256")
     if header is not None and header != identity_of(source).header_sha256:
         raise VerificationError(f"{path}: was made of another file than {scene} (by its header)")
-    compare_with_scene(path, source)
+    # where nothing could be compared, a confidence raster has no value
+    is_whole = facts.tags.get("GEOP2P_PRODUCT") != "confidence"
+    compare_with_scene(path, source, is_whole=is_whole)
 
 
 def _source_of(scene: str, tags: Mapping[str, str]) -> SceneSource:

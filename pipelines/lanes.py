@@ -24,6 +24,7 @@ from geop2p.engines.reference import TileFunction
 from geop2p.generator import ReadyGenerator, use_exact_kernels
 from geop2p.model import load_model
 from geop2p.raster.reader import close_reader
+from geop2p.sampling import Sampling
 
 Result = TypeVar("Result")
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -33,28 +34,32 @@ _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 class LaneSpec:
     """What a lane runs: a model by its file, or a function; one of the two is None.
 
-    ``is_mirrored`` says whether each tile's mirror images are drawn, too.
+    ``is_mirrored`` says whether each tile's mirror images are drawn, too; ``sampling`` how often
+    each tile is drawn with dropout, None: never.
     """
 
     engine: Engine
     model_path: str | None = None
     function: TileFunction | None = None
     is_mirrored: bool = False
+    sampling: Sampling | None = None
 
     def load(self) -> ReadyGenerator:
         """Return the generator, on its device."""
         use_exact_kernels()
-        if self.model_path is None:
-            function: Any = self.function
-            return ReadyGenerator(function, self.engine, is_mirrored=self.is_mirrored)
-        model = load_model(self.model_path)
-        ranges = None if model.card.int8 is None else model.card.int8.ranges
+        function: Any = self.function
+        ranges, remake = None, None
+        if self.model_path is not None:
+            model = load_model(self.model_path)
+            function, remake = model.generator, partial(_network, self.model_path)
+            ranges = None if model.card.int8 is None else model.card.int8.ranges
         return ReadyGenerator(
-            model.generator,
+            function,
             self.engine,
             ranges=ranges,
-            remake=partial(_network, self.model_path),
+            remake=remake,
             is_mirrored=self.is_mirrored,
+            sampling=self.sampling,
         )
 
 

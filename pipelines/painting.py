@@ -24,6 +24,9 @@ from geop2p.cutting import Run, TileCutter, runs_of
 from geop2p.errors import ModelError
 from geop2p.generator import ReadyGenerator, told_when_out_of_memory
 from geop2p.grid import Strip, Tile, TileGrid
+from geop2p.parts import Shares
+from geop2p.pipelines.confidence import ConfidenceSpec
+from geop2p.pipelines.confidence_sheet import ConfidenceSheet, places_of
 from geop2p.radiometry import MapValues, Stretch
 from geop2p.stretching import MapDrawing, UnitScale, map_dtype
 from geop2p.transfer import Bus, Returning, Timeline
@@ -38,7 +41,7 @@ class StripWork:
 
     Parameters
     ----------
-    grid, strip, blend, stretch, values, batch_size
+    grid, strip, blend, stretch, values, batch_size, confidence
         As in `geop2p.pipelines.strips.StripJob`.
     pixels : (C, h, W) Tensor in the scene's type
         Rows of the scene, staged for the device.
@@ -58,6 +61,7 @@ class StripWork:
     stretch: Stretch
     values: MapValues
     batch_size: int
+    confidence: ConfidenceSpec | None
     pixels: Tensor
     valid: Tensor | None
     first: int
@@ -71,20 +75,23 @@ class Painting:
     def __init__(self, returning: Returning, timeline: Timeline) -> None:
         self._returning, self._timeline = returning, timeline
 
-    def wait(self) -> tuple[Floats, Pixels, Floats]:
+    def wait(self) -> tuple[Floats, Pixels, Floats, Shares | None]:
         """Return head, inner rows and foot, (K, h, W) each, when they are done.
+
+        Last come the shares of the confidence raster, where one is asked for.
 
         Raises
         ------
         ModelError
             When the generator drew NaN.
         """
-        head, inner, foot, largest = self._returning.wait()
-        if np.isnan(largest).any():
+        head, inner, foot, largest, *rest = self._returning.wait()
+        if np.isnan(largest).any() or any(np.isnan(shares).any() for shares in rest):
             raise ModelError(
                 "the generator drew NaN (are the weights sound, is the scene's range finite?)"
             )
-        return head, inner, foot
+        shares = Shares(head=rest[0], inner=rest[1], foot=rest[2]) if rest else None
+        return head, inner, foot, shares
 
     def seconds(self) -> Mapping[str, float]:
         """Return what the device needed by stage, after `wait`."""
@@ -108,12 +115,23 @@ def paint(work: StripWork, generator: ReadyGenerator) -> Painting:
         for runs, tiles in _batches(work, sheet):
             timeline.mark("prepare")
             pictures = generator(tiles)
+            variances = _variances(generator, tiles, work=work, runs=runs)
             timeline.mark("generate")
-            sheet.add(runs, pictures)
+            sheet.add(runs, pictures, variances)
             timeline.mark("blend")
         finished = sheet.finished()
         timeline.mark("blend")
         return Painting(_bus(generator.device).fetch(finished), timeline)
+
+
+def _variances(
+    generator: ReadyGenerator, tiles: Tensor, *, work: StripWork, runs: Sequence[Run]
+) -> Tensor | None:
+    """Return how far pictures drawn with dropout differ, where that is asked for."""
+    if work.confidence is None or work.confidence.sampling is None:
+        return None
+    places = [place for run in runs for place in places_of(work.grid, run)]
+    return generator.variance(tiles, places)
 
 
 @lru_cache(maxsize=8)
@@ -156,22 +174,32 @@ class _Sheet:
         self._rows = stop - start
         self._valid = None if valid is None else valid[start - work.first : stop - work.first]
         self._canvas: StripCanvas | None = None
+        self._confidence: ConfidenceSheet | None = None
         self._done = 0
         self._largest: list[Tensor] = []
 
-    def add(self, runs: Sequence[Run], pictures: Tensor) -> None:
-        """Add a batch of pictures, (n, K, side, side) float32."""
+    def add(self, runs: Sequence[Run], pictures: Tensor, variances: Tensor | None) -> None:
+        """Add a batch of pictures, and their variances over samples, (n, K, side, side) float32."""
         canvas = self._canvas or self._begun(pictures.shape[1])
-        for run, part in zip(runs, torch.split(pictures, [len(run) for run in runs]), strict=True):
+        counts = [len(run) for run in runs]
+        parts = torch.split(pictures, counts)
+        spreads = [None] * len(runs) if variances is None else torch.split(variances, counts)
+        for run, part, spread in zip(runs, parts, spreads, strict=True):
             self._finish_rows(canvas, run.row)
+            if self._confidence is not None:
+                self._confidence.add(run, part, spread)
             canvas.add(run, part)
 
     def finished(self) -> list[Tensor]:
-        """Return head, inner rows, foot, and for each tile row a number that is NaN if any is."""
+        """Return head, inner rows, foot, and for each tile row a number that is NaN if any is.
+
+        Then head, inner rows and foot of the confidence raster, where one is asked for.
+        """
         # a strip without a valid pixel has one band of zeros; all bands are alike there
         canvas = self._canvas or self._begun(1)
         self._finish_rows(canvas, self._work.strip.last)
-        return [self._head, self._inner, self._foot, torch.stack(self._largest)]
+        rest = [] if self._confidence is None else self._confidence.finished()
+        return [self._head, self._inner, self._foot, torch.stack(self._largest), *rest]
 
     def _begun(self, bands: int) -> StripCanvas:
         work, width = self._work, self._work.grid.width
@@ -185,6 +213,16 @@ class _Sheet:
             dtype=map_dtype(work.values.dtype),
             device=self._device,
         )
+        if work.confidence is not None:
+            self._confidence = ConfidenceSheet(
+                work.confidence,
+                grid=work.grid,
+                strip=work.strip,
+                blend=work.blend,
+                values=work.values,
+                bands=bands,
+                device=self._device,
+            )
         self._canvas = StripCanvas(
             work.grid, work.strip, blend=work.blend, bands=bands, device=self._device
         )

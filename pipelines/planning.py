@@ -17,6 +17,7 @@ from geop2p.grid import Strip, TileGrid
 from geop2p.model import DEFAULT_MODEL, Model, find_model, load_model
 from geop2p.pipelines.channels import choose_stretch, choose_values
 from geop2p.pipelines.cluster import lane_threads
+from geop2p.pipelines.confidence import choose_confidence, choose_sampling, part_planes
 from geop2p.pipelines.ground import Ground, gsd_tags
 from geop2p.pipelines.lanes import LaneSpec
 from geop2p.pipelines.lattice import choose_grid
@@ -27,6 +28,7 @@ from geop2p.raster.identity import SceneIdentity
 from geop2p.raster.mapformat import PICTURE_DRIVERS, MapFormat, MapSpec
 from geop2p.raster.scene import PIECE, Scene, SceneSource, SceneSpec
 from geop2p.resampling import Axis
+from geop2p.sampling import Sampling, has_dropout
 from geop2p.version import __version__
 
 STRIP_TILES = 64
@@ -102,7 +104,7 @@ class Plan:
 class ChosenModel:
     """A model file, or a bare function without a card, and the name and hash for the tags.
 
-    ``fitness`` says which engines can run it.
+    ``fitness`` says which engines can run it, ``has_dropout`` whether it can be sampled.
     """
 
     name: str
@@ -110,6 +112,7 @@ class ChosenModel:
     path: str | None = None
     sha256: str | None = None
     fitness: Fitness = field(default_factory=Fitness)
+    has_dropout: bool = False
 
 
 def choose_model(request: Request) -> ChosenModel:
@@ -125,7 +128,11 @@ def choose_model(request: Request) -> ChosenModel:
     if request.generator is not None:
         _check_generator(request)
         name = getattr(request.generator, "__name__", type(request.generator).__name__)
-        return ChosenModel(name=name, fitness=Fitness(is_packable=is_packable(request.generator)))
+        return ChosenModel(
+            name=name,
+            fitness=Fitness(is_packable=is_packable(request.generator)),
+            has_dropout=has_dropout(request.generator),
+        )
     path = find_model(request.model)
     model = load_model(path)
     return ChosenModel(
@@ -134,6 +141,7 @@ def choose_model(request: Request) -> ChosenModel:
         path=str(path.resolve()),
         sha256=model.sha256,
         fitness=_fitness(model),
+        has_dropout=has_dropout(model.generator),
     )
 
 
@@ -186,14 +194,17 @@ def make_plan(
         check_storable(spec.path, Georeference.of(spec if ground.is_model_out else ground.own))
     stretch = choose_stretch(request, scene, card)
     engine = _engine(request, chosen.fitness)
+    sampling = choose_sampling(request, chosen.name, is_random=chosen.has_dropout)
+    grid = choose_grid(request, spec, card)
     job = StripJob(
         source=scene.source,
-        grid=choose_grid(request, spec, card),
+        grid=grid,
         blend=request.blend,
         stretch=stretch,
         values=choose_values(request, spec, stretch=stretch, card=card),
         lane=f"geop2p-{uuid4().hex}",
         batch_size=engine.batch_size,
+        confidence=choose_confidence(request, grid, sampling),
     )
     tags = _tags(job, chosen, engine) | gsd_tags(ground) | _tta_tags(request)
     tags["GEOP2P_SCENE_HEADER_SHA256"] = identity.header_sha256
@@ -204,7 +215,7 @@ def make_plan(
         identity=identity,
         job=job,
         strips=choose_strips(request, job.grid),
-        lane=_lane(request, chosen, engine),
+        lane=_lane(request, chosen, engine, sampling=sampling),
         card=card,
         map_format=map_format,
         tags=tags,
@@ -213,12 +224,15 @@ def make_plan(
     )
 
 
-def _lane(request: Request, chosen: ChosenModel, engine: Engine) -> LaneSpec:
+def _lane(
+    request: Request, chosen: ChosenModel, engine: Engine, *, sampling: Sampling | None
+) -> LaneSpec:
     return LaneSpec(
         engine=engine,
         model_path=chosen.path,
         function=request.generator,
         is_mirrored=request.tta,
+        sampling=sampling,
     )
 
 
@@ -247,6 +261,7 @@ def _fingerprint(
         "scene": identity.to_json_value(),
         "tags": tags,
         "values": repr(job.values),
+        **({} if job.confidence is None else {"confidence": repr(job.confidence)}),
         "grid": repr(job.grid),
         "threads": engine.threads,
         "batch_size": engine.batch_size if engine.kind == "cuda" else None,
@@ -308,9 +323,11 @@ def strip_bytes(plan: Plan) -> int:
     rows = max(stop - start for start, stop in map(grid.painted_rows, plan.strips))
     scene_bytes = len(plan.spec.bands) * np.dtype(plan.spec.dtype).itemsize + 1
     map_bytes = map_bands * np.dtype(plan.job.values.dtype).itemsize
-    strip = rows * (scene_bytes + map_bytes) + 8 * map_bands * grid.overlap
+    inner, shared = part_planes(plan.job.confidence, map_bands)
+    strip = rows * (scene_bytes + map_bytes + 4 * inner)
+    strip += 8 * (map_bands + shared) * grid.overlap
     strip += 2 * grid.halo * scene_bytes
-    tile_row = grid.side * (scene_bytes + 12 * map_bands)
+    tile_row = grid.side * (scene_bytes + 12 * map_bands + 16 * shared)
     return (strip + tile_row) * grid.width + _resampling_bytes(plan)
 
 

@@ -1,6 +1,7 @@
 """What is checked before work starts, and whether it still holds when the map is to be written."""
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from geop2p.errors import (
     SceneError,
 )
 from geop2p.parts import PartStore, part_bytes
+from geop2p.pipelines.confidence import part_planes
+from geop2p.pipelines.confidence_raster import confidence_path, confidence_spec
 from geop2p.pipelines.planning import Plan, map_spec, strip_bytes
 from geop2p.pipelines.request import SIDE_OUTPUTS, Request
 from geop2p.raster.identity import SceneIdentity, first_change, identity_of
@@ -70,12 +73,19 @@ def _check_output(path: Path, request: Request) -> None:
         raise OutputError(f"{path}: is the scene itself (choose another name)")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder (give a file)")
-    is_wanted = request.overwrite or (request.skip_existing and path == request.out)
+    is_skipped = request.skip_existing and path in _skipped(request)
+    is_wanted = request.overwrite or is_skipped
     if path.exists() and not is_wanted:
         raise OutputError(f"{path}: exists (choose another name, or --overwrite)")
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         state = "is not writable" if folder.is_dir() else "does not exist"
         raise OutputError(f"{path}: the folder {folder} {state} (create it or choose another)")
+
+
+def _skipped(request: Request) -> list[Path]:
+    """Return the outputs that tell by their tags what they were made of."""
+    side = request.side_outputs()
+    return [request.out, *(side[name] for name in ("confidence",) if name in side)]
 
 
 def check_apart(request: Request, identity: SceneIdentity) -> None:
@@ -104,21 +114,29 @@ def check_news(plan: Plan) -> None:
     out = plan.request.out
     if not (plan.request.skip_existing and out.exists()):
         return
-    tags = read_tags(out)
-    told = {name for name in tags if name.startswith("GEOP2P_")} - FILE_TAGS
-    changed = [
-        name
-        for name in [*plan.tags, *sorted(told - plan.tags.keys())]
-        if tags.get(name) != plan.tags.get(name)
-    ]
-    if out.stat().st_mtime_ns < plan.identity.newest_ns:
-        changed.append("the scene's time of change")
+    changed = [*_changes(plan, out, plan.tags)]
+    if plan.job.confidence is not None:
+        beside = confidence_spec(plan, bands=plan.likely_bands).tags
+        changed += _changes(plan, confidence_path(plan), beside)
     if not changed:
         raise NothingToDoError(f"{out}: is there already, of this scene, model and options")
     if not plan.request.overwrite:
-        raise OutputError(
-            f"{out}: exists, of another {changed[0]} (choose another name, or add --overwrite)"
-        )
+        path, what = changed[0]
+        raise OutputError(f"{path}: {what} (choose another name, or add --overwrite)")
+
+
+def _changes(plan: Plan, path: Path, tags: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    """Yield in what an output is not the one that would be made."""
+    if not path.exists():
+        yield path, f"is missing, while {plan.request.out} exists"
+        return
+    found = read_tags(path)
+    told = {name for name in found if name.startswith("GEOP2P_")} - FILE_TAGS
+    for name in [*tags, *sorted(told - tags.keys())]:
+        if found.get(name) != tags.get(name):
+            yield path, f"exists, of another {name}"
+    if path.stat().st_mtime_ns < plan.identity.newest_ns:
+        yield path, "exists, and is older than its scene"
 
 
 def check_space(plan: Plan, store: PartStore) -> None:
@@ -169,8 +187,11 @@ def needed_bytes(plan: Plan) -> int:
             rows=stop - start - shared,
             shared_rows=shared,
             width=grid.width,
+            beside=part_planes(plan.job.confidence, bands),
             itemsize=np.dtype(plan.job.values.dtype).itemsize,
         )
+    if plan.job.confidence is not None:  # it stays, while the map is written
+        parts += writing_bytes(confidence_spec(plan, bands=bands))
     return parts + writing_bytes(map_spec(plan, bands=bands, is_masked=plan.spec.has_mask))
 
 

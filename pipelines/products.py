@@ -17,6 +17,7 @@ import numpy.typing as npt
 from geop2p.errors import OutputError
 from geop2p.parts import PartStore, remove_parts
 from geop2p.pipelines.assembly import map_rows
+from geop2p.pipelines.confidence_raster import write_confidence
 from geop2p.pipelines.planning import Plan, map_spec
 from geop2p.pipelines.regridding import can_have_invalid, on_scene_grid
 from geop2p.pipelines.tally import Tally
@@ -106,6 +107,11 @@ def _write_map(finished: Finished) -> None:
     )
 
 
+def _write_confidence(finished: Finished) -> None:
+    if finished.plan.job.confidence is not None:
+        write_confidence(finished.plan, finished.store, finished.tally)
+
+
 def _write_preview(finished: Finished) -> None:
     preview = finished.plan.request.preview
     if preview is not None:
@@ -114,6 +120,6 @@ def _write_preview(finished: Finished) -> None:
         save_preview(finished.plan, Path(preview))
 
 
-MADE_OF_STRIPS = {"write": _write_map}
+MADE_OF_STRIPS = {"confidence": _write_confidence, "write": _write_map}
 """By the name of their seconds in the report. The map comes last: where it is, all of them are."""
 MADE_OF_MAP = {"preview": _write_preview}

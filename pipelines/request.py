@@ -16,7 +16,7 @@ from geop2p.progress import OnProgress, ignore_progress
 from geop2p.raster.mapformat import FORMATS
 from geop2p.raster.scene import MASK_RULES, MAX_PIXELS, READ_ERRORS, SceneSource
 
-SIDE_OUTPUTS = {"preview": (".png",)}
+SIDE_OUTPUTS = {"preview": (".png",), "confidence": (".tif", ".tiff")}
 """Options that name a file to be made beside the map, and the suffixes that it may have."""
 
 GSDS = ("scene", "model")
@@ -99,6 +99,12 @@ class TranslateOptions(TypedDict, total=False):
         Certificates for a ``tls://`` scheduler.
     preview : path
         Also write a PNG of the map beside its scene.
+    confidence : path
+        Also write a GeoTIFF of how sure the map is: how far overlapping tiles disagree.
+    samples : int, at least 2
+        Draw each tile so many times more, with dropout on, and put the spread into ``confidence``.
+    sample_seed : int, at least 0
+        Of what is dropped. Default 0.
     on_progress : callable
         Gets `geop2p.progress.Progress`.
     """
@@ -139,6 +145,9 @@ class TranslateOptions(TypedDict, total=False):
     tls_cert: str | os.PathLike[str] | None
     tls_key: str | os.PathLike[str] | None
     preview: str | os.PathLike[str] | None
+    confidence: str | os.PathLike[str] | None
+    samples: int | None
+    sample_seed: int
     on_progress: OnProgress
 
 
@@ -184,6 +193,9 @@ class Request:
     tls_cert: str | os.PathLike[str] | None = None
     tls_key: str | os.PathLike[str] | None = None
     preview: str | os.PathLike[str] | None = None
+    confidence: str | os.PathLike[str] | None = None
+    samples: int | None = None
+    sample_seed: int = 0
     on_progress: OnProgress = ignore_progress
 
     def __post_init__(self) -> None:
@@ -207,12 +219,28 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name} {value} (expected at least 1)")
+        self._check_samples()
         if self.workers and self.scheduler is not None:
             raise OptionError("workers and a scheduler (give one: processes here, or a cluster)")
         if self.scheduler is None and (self.tls_ca or self.tls_cert or self.tls_key):
             raise OptionError("certificates without a scheduler (give --scheduler tls://...)")
         if self.worker_timeout is not None and not self.worker_timeout > 0:
             raise OptionError(f"worker timeout {self.worker_timeout} (expected seconds above 0)")
+
+    def _check_samples(self) -> None:
+        if self.confidence is not None and (self.gsd, self.out_gsd) == ("model", "scene"):
+            raise OptionError(
+                "--confidence with --gsd model: it is measured on the model's grid (give "
+                "--out-gsd model, too)"
+            )
+        if self.samples is None:
+            return
+        if self.samples < 2:
+            raise OptionError(f"samples {self.samples} (expected at least 2)")
+        if self.sample_seed < 0:
+            raise OptionError(f"sample seed {self.sample_seed} (expected at least 0)")
+        if self.confidence is None:
+            raise OptionError("samples without a raster for them (give --confidence FILE.tif)")
 
     def side_outputs(self) -> dict[str, Path]:
         """Return the files to be made beside the map, by option."""

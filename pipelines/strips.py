@@ -21,6 +21,7 @@ import torch
 from geop2p.errors import Geop2pError
 from geop2p.grid import Span, Strip, Tile, TileGrid
 from geop2p.parts import StripResult
+from geop2p.pipelines.confidence import ConfidenceSpec
 from geop2p.pipelines.lanes import find_lane
 from geop2p.pipelines.painting import StripWork, paint
 from geop2p.radiometry import MapValues, Stretch
@@ -52,6 +53,8 @@ class StripJob:
         Key of the generator lane.
     batch_size : int, tiles
         How many tiles are generated at a time.
+    confidence : ConfidenceSpec or None
+        What is measured of the map while it is painted.
     """
 
     source: SceneSource
@@ -61,6 +64,7 @@ class StripJob:
     values: MapValues
     lane: str
     batch_size: int
+    confidence: ConfidenceSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ def _translated(job: StripJob, strip: Strip, rows: StripRows | None) -> StripRes
             "tiles_skipped", (strip.last - strip.first) * job.grid.tile_cols - len(work.tiles)
         )
     painting = lane.run(partial(paint, work))
-    head, inner, foot = painting.wait()
+    head, inner, foot, confidence = painting.wait()
     for stage, seconds in painting.seconds().items():
         watch.add(f"seconds_{stage}", seconds)
     start, stop = job.grid.painted_rows(strip)
@@ -145,6 +149,7 @@ def _translated(job: StripJob, strip: Strip, rows: StripRows | None) -> StripRes
         foot=foot,
         valid=rows.valid[start - rows.first : stop - rows.first],
         counts=dict(watch.counts),
+        confidence=confidence,
     )
 
 
@@ -177,6 +182,7 @@ def _work(job: StripJob, strip: Strip, rows: StripRows, *, device: torch.device)
         stretch=job.stretch,
         values=job.values,
         batch_size=job.batch_size,
+        confidence=job.confidence,
         pixels=staged(rows.pixels, device),
         valid=None if is_whole else staged(rows.valid, device),
         first=rows.first,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from geop2p.memory import peak_memory_mib
+from geop2p.pipelines.confidence_raster import root_mean_square
 from geop2p.pipelines.planning import Plan
 from geop2p.pipelines.tally import Tally
 from geop2p.writing import file_sha256
@@ -52,8 +53,12 @@ class TranslateReport:
     seconds : dict
         By stage, over all strips: ``read`` is how long they waited for their rows; ``prepare``,
         ``generate``, ``blend`` follow each other in the generator's thread, or on its GPU; ``keep``
-        (part files) overlaps with them. ``write`` (assemble, encode, read back) and ``preview``
-        come when the last strip is done. ``total`` is wall time.
+        (part files) overlaps with them. ``confidence``, ``write`` (the map: assemble, encode, read
+        back) and ``preview`` come when the last strip is done. ``total`` is wall time.
+    confidence : str or None
+        The raster of how sure the map is, where one was asked for.
+    disagreement, spread : float or None
+        Root mean squares of its bands, in the map's values, over the pixels that have a value.
     peak_memory_mib : float, MiB
         Largest resident size of this process so far.
     peak_memory_mib_workers : float, MiB
@@ -82,6 +87,9 @@ class TranslateReport:
     batch_size: int
     is_lossy: bool
     seconds: Mapping[str, float]
+    confidence: str | None
+    disagreement: float | None
+    spread: float | None
     peak_memory_mib: float
     peak_memory_mib_workers: float
 
@@ -120,6 +128,9 @@ def report_on(plan: Plan, tally: Tally, *, seconds: Mapping[str, float]) -> Tran
         batch_size=plan.lane.engine.batch_size,
         is_lossy=plan.map_format.is_lossy,
         seconds={stage: round(value, 3) for stage, value in stages.items()},
+        confidence=None if plan.job.confidence is None else str(plan.request.confidence),
+        disagreement=root_mean_square(tally, "disagreement"),
+        spread=root_mean_square(tally, "spread"),
         peak_memory_mib=peak,
         peak_memory_mib_workers=counts["peak_memory_mib_workers"] or peak,
     )

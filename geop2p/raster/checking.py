@@ -73,8 +73,10 @@ def read_whole(path: Path) -> MapFacts:
     return facts
 
 
-def compare_with_scene(path: Path, source: SceneSource) -> None:
+def compare_with_scene(path: Path, source: SceneSource, *, is_whole: bool = True) -> None:
     """Compare size, georeference and mask of a map with those of its scene.
+
+    Where it is not ``is_whole``, it may also be masked where the scene is not.
 
     Raises
     ------
@@ -91,7 +93,8 @@ def compare_with_scene(path: Path, source: SceneSource) -> None:
         for window in _stripes(dataset):
             rows = (window.row_off, window.row_off + window.height)
             _pixels, valid = scene.read(rows=rows)
-            if not np.array_equal(dataset.dataset_mask(window=window) != 0, valid):
+            found = dataset.dataset_mask(window=window) != 0
+            if not np.array_equal(found if is_whole else found | valid, valid):
                 raise VerificationError(
                     f"{path}: rows {rows[0]} to {rows[1] - 1} are masked otherwise than in "
                     f"{source.path}"

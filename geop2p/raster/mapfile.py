@@ -238,6 +238,8 @@ def _describe(dataset: Any, spec: MapSpec, *, has_alpha: bool) -> None:
         colours = [ColorInterp.gray] + [ColorInterp.undefined] * (spec.count - 1)
     dataset.colorinterp = colours + [ColorInterp.alpha] * has_alpha
     Georeference.of(spec).describe(dataset)
+    for band, name in enumerate(spec.band_names, start=1):
+        dataset.set_band_description(band, name)
     dataset.update_tags(**spec.tags)
 
 

@@ -81,6 +81,8 @@ class MapSpec:
         Provenance, as text.
     colours : dict
         Colour table of the only band: value to (red, green, blue); empty without one.
+    band_names : tuple of str
+        Descriptions of the bands; empty: they have none.
     """
 
     height: int
@@ -96,6 +98,7 @@ class MapSpec:
     is_masked: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
     colours: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
+    band_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,7 +155,7 @@ def _fault(
     (pixels, valid), (below, known) = made, shown
     if known.any() and not valid.any():
         return "is empty"
-    if not (known.all() and valid.all()):
+    if not (known.all() and valid.all()) or _has_gaps(below):
         return None
     low, high = below.min(axis=(1, 2)).astype(float), below.max(axis=(1, 2)).astype(float)
     is_within = (pixels.min(axis=(1, 2)) >= low - 1) & (pixels.max(axis=(1, 2)) <= high + 1)
@@ -164,6 +164,11 @@ def _fault(
     if is_within.all() and (is_alike.all() or not is_mean_kept):
         return None
     return "is not what the map shows there"
+
+
+def _has_gaps(pixels: Pixels) -> bool:
+    """Return whether a pixel has no value in one band, though it has in another."""
+    return pixels.dtype.kind == "f" and bool(np.isnan(pixels).any())
 
 
 def _means(pixels: Pixels) -> npt.NDArray[np.float64]:
