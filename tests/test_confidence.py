@@ -168,6 +168,16 @@ def test_without_overlap_there_are_samples_alone(tmp_path, model):
     assert np.isfinite(spread).all()
 
 
+def test_blend_exact_has_samples_alone(tmp_path):
+    scene = write_scene(tmp_path / "scene.tif", landscape(3, 256, 300))
+    module = torch.nn.Sequential(torch.nn.Dropout(0.25))
+    module.field_radius = 8
+    with pytest.raises(OptionError, match="a confidence raster with --blend exact"):
+        translated(scene, tmp_path, generator=module, blend="exact")
+    _, (spread,) = translated(scene, tmp_path, generator=module, blend="exact", samples=2)
+    assert np.isfinite(spread).all()
+
+
 def test_models_without_dropout_are_not_sampled(tmp_path, wedge, run_cli):
     model = random_model(tmp_path / "still.safetensors", dropout=False)
     given = ("--out", tmp_path / "m.tif", "--confidence", tmp_path / "c.tif", "--samples", 3)
