@@ -17,7 +17,12 @@ from geop2p.grid import Strip, TileGrid
 from geop2p.model import DEFAULT_MODEL, Model, find_model, load_model
 from geop2p.pipelines.channels import choose_stretch, choose_values
 from geop2p.pipelines.cluster import lane_threads
-from geop2p.pipelines.confidence import choose_confidence, choose_sampling, part_planes
+from geop2p.pipelines.confidence import (
+    ConfidenceSpec,
+    choose_confidence,
+    choose_sampling,
+    part_planes,
+)
 from geop2p.pipelines.ground import Ground, gsd_tags
 from geop2p.pipelines.lanes import LaneSpec
 from geop2p.pipelines.lattice import choose_grid
@@ -28,7 +33,7 @@ from geop2p.raster.identity import SceneIdentity
 from geop2p.raster.mapformat import PICTURE_DRIVERS, MapFormat, MapSpec
 from geop2p.raster.scene import PIECE, Scene, SceneSource, SceneSpec
 from geop2p.resampling import Axis
-from geop2p.sampling import Sampling, has_dropout
+from geop2p.sampling import has_dropout
 from geop2p.version import __version__
 
 STRIP_TILES = 64
@@ -192,20 +197,8 @@ def make_plan(
     ground = ground or Ground(own=spec)
     if map_format.driver not in PICTURE_DRIVERS:
         check_storable(spec.path, Georeference.of(spec if ground.is_model_out else ground.own))
-    stretch = choose_stretch(request, scene, card)
     engine = _engine(request, chosen.fitness)
-    sampling = choose_sampling(request, chosen.name, is_random=chosen.has_dropout)
-    grid = choose_grid(request, spec, card)
-    job = StripJob(
-        source=scene.source,
-        grid=grid,
-        blend=request.blend,
-        stretch=stretch,
-        values=choose_values(request, spec, stretch=stretch, card=card),
-        lane=f"geop2p-{uuid4().hex}",
-        batch_size=engine.batch_size,
-        confidence=choose_confidence(request, grid, sampling),
-    )
+    job = _job(request, scene, chosen, batch_size=engine.batch_size)
     tags = _tags(job, chosen, engine) | gsd_tags(ground) | _tta_tags(request)
     tags["GEOP2P_SCENE_HEADER_SHA256"] = identity.header_sha256
     return Plan(
@@ -215,7 +208,7 @@ def make_plan(
         identity=identity,
         job=job,
         strips=choose_strips(request, job.grid),
-        lane=_lane(request, chosen, engine, sampling=sampling),
+        lane=_lane(request, chosen, engine, confidence=job.confidence),
         card=card,
         map_format=map_format,
         tags=tags,
@@ -224,15 +217,33 @@ def make_plan(
     )
 
 
+def _job(request: Request, scene: Scene, chosen: ChosenModel, *, batch_size: int) -> StripJob:
+    """Return what strips have in common; raises what the choices in it raise."""
+    spec, card = scene.spec, chosen.card
+    stretch = choose_stretch(request, scene, card)
+    sampling = choose_sampling(request, chosen.name, is_random=chosen.has_dropout)
+    grid = choose_grid(request, spec, card)
+    return StripJob(
+        source=scene.source,
+        grid=grid,
+        blend=request.blend,
+        stretch=stretch,
+        values=choose_values(request, spec, stretch=stretch, card=card),
+        lane=f"geop2p-{uuid4().hex}",
+        batch_size=batch_size,
+        confidence=choose_confidence(request, grid, sampling),
+    )
+
+
 def _lane(
-    request: Request, chosen: ChosenModel, engine: Engine, *, sampling: Sampling | None
+    request: Request, chosen: ChosenModel, engine: Engine, *, confidence: ConfidenceSpec | None
 ) -> LaneSpec:
     return LaneSpec(
         engine=engine,
         model_path=chosen.path,
         function=request.generator,
         is_mirrored=request.tta,
-        sampling=sampling,
+        sampling=None if confidence is None else confidence.sampling,
     )
 
 
