@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MINUTES ?= 10
 ROUNDS ?= 1 3
+WORK ?= runs/models
 LOCATED_SCENE := sample_tiles/massachusetts/18778720.tif
 STREETS_SCENE := sample_tiles/dubai/scene3_part.jpg
 
-.PHONY: demo test coverage test-slow fuzz types lint format bench docs install clean
+.PHONY: demo test coverage test-slow fuzz types lint format bench models docs install clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -71,6 +72,10 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/pictures.py
 	$(BIN)/python benchmarks/page.py
 	$(BIN)/python benchmarks/summary.py
+
+# the bundled models again, from WORK/pairs_NAME or from DATA, with their scores; an hour or more
+models: $(STAMP)
+	$(BIN)/python benchmarks/models/make_models.py $(WORK) $(MODELS) $(if $(DATA),--data $(DATA))
 
 docs: $(STAMP)
 	$(BIN)/python docs/make_docs.py

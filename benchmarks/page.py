@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from recipe_table import recipes
 from record import recorded
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "docs/performance.md", ROOT / "README.md")
+PAGES = (ROOT / "docs/performance.md", ROOT / "docs/models.md", ROOT / "README.md")
 MARKED = re.compile(r"(<!-- measured:(\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 NAMES = {
     "plain": "plain script",
@@ -210,6 +211,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "startup": ("startup", startup),
     "train": ("train", training),
     "speed": ("translate_cpu", speed),
+    "recipes": ("recipes", recipes),
 }
 """Name of a block to the file of its figures and what makes it."""
 

@@ -18,18 +18,22 @@ def record(
     """Write ``figures`` to ``FOLDER/NAME.json``, say so, and return the file."""
     path = folder / f"{name}.json"
     folder.mkdir(exist_ok=True, parents=True)
-    content = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": _commit(),
-        "machine": _machine(),
-        "command": shlex.join(["python", *_relative(sys.argv)]),
-        "figures": _rounded(figures),
-    }
+    content = provenance() | {"figures": _rounded(figures)}
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     print(path)
     if is_shown:
         print(json.dumps(content["figures"], indent=2))
     return path
+
+
+def provenance() -> dict[str, str]:
+    """Return what tells a figure from another day's: date, commit, machine, command."""
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": _commit(),
+        "machine": _machine(),
+        "command": shlex.join(["python", *_relative(sys.argv)]),
+    }
 
 
 def recorded(name: str, *, folder: Path = RESULTS) -> dict[str, Any] | None:

@@ -66,6 +66,12 @@ run_options = in_order(
     ),
     click.option("--resume", type=FOLDER, help="Go on with this run from its last checkpoint."),
     setting("direction", "What is generated from what."),
+    click.option(
+        "--start-from",
+        metavar="NAME|FILE",
+        default="",
+        help="Model whose weights the generator begins with. Default: random ones.",
+    ),
     device_option,
     click.option(
         "--workers",

@@ -179,6 +179,12 @@ class Trainer:
         self.begin_epoch(0)
         self.step(scene, truth, position=Position())
 
+    def take_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Let the generator, and its average, begin with other weights than random ones."""
+        self.generator.load_state_dict(weights)
+        if self._average is not None:
+            self._average.generator.load_state_dict(weights)
+
     def state(self) -> dict[str, Any]:
         """Return weights, optimisers, average and loss scale: tensors and plain values only."""
         networks = {name: network.state_dict() for name, network in self._networks.items()}

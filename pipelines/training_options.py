@@ -14,6 +14,7 @@ class TrainOptions(TypedDict, total=False):
 
     recipe: str | Path
     direction: str
+    start_from: str
     arch: str
     ngf: int
     max_channels: int | None
@@ -67,6 +68,8 @@ class Settings(RecipeValues):
         Name of the recipe that the others come from, where they were not given one by one.
     direction : str
         ``scene-to-map`` or ``map-to-scene``.
+    start_from : str
+        Model, by name or path, whose weights the generator begins with; empty: random ones.
     arch, ngf, max_channels, norm, upsample
         The generator, as in `geop2p.networks.GeneratorConfig`.
     discriminator, ndf, n_layers, scales, spectral_norm
@@ -77,6 +80,7 @@ class Settings(RecipeValues):
 
     recipe: str = "paper"
     direction: str = "scene-to-map"
+    start_from: str = ""
     arch: str = "unet_256"
     ngf: int = 64
     max_channels: int | None = None

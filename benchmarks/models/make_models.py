@@ -1,16 +1,24 @@
-"""Make the bundled generators from raw data: pairs by ``geop2p prepare``, then ``geop2p train``.
+"""Make the bundled generators: pairs by ``geop2p prepare``, ``geop2p train``, ``geop2p evaluate``.
 
-    python benchmarks/models/make_models.py DATA_DIR WORK_DIR [streets|roads ...]
+    python benchmarks/models/make_models.py WORK_DIR [streets|roads ...] [--data DATA_DIR]
+        [--device auto]
 
-DATA_DIR holds ``dubai/`` and ``massachusetts/`` as docs/models.md describes them; WORK_DIR gets the
-pairs and the runs, each with its ``model.safetensors``. Which scenes train and which validate is in
+WORK_DIR holds ``pairs_streets`` and ``pairs_roads``, or gets them from DATA_DIR, which holds
+``dubai/`` and ``massachusetts/`` as docs/models.md describes them. It gets the runs, each with its
+``model.safetensors``; a run that was stopped goes on. Scores are printed: of the pairs that
+validate, and with DATA_DIR of whole scenes that do. Which scenes train and which validate is in
 ``streets_split.json`` and ``roads_split.json`` beside this file.
 """
 
+import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from geop2p.checkpoint import has_checkpoint
+from geop2p.pipelines.training_run import MODEL
 
 HERE = Path(__file__).parent
 
@@ -33,18 +41,25 @@ RECIPE = {
     "streets": [*COMMON_RECIPE, "--epochs", "6", "--epochs-decay", "4"],
     "roads": [*COMMON_RECIPE, "--epochs", "100", "--epochs-decay", "100"],  # not tried: for a GPU
 }
+DEFAULT = ("streets",)
 
 
-def main(data: Path, work: Path, names: list[str]) -> None:
-    """Make the named generators, or both."""
-    for name in names or list(RECIPE):
-        make_pairs(name, data=data, pairs=work / f"pairs_{name}")
-        train(name, pairs=work / f"pairs_{name}", run=work / f"run_{name}")
+def main(arguments: Sequence[str]) -> None:
+    """Make the named generators and print what they score."""
+    asked = _parsed(arguments)
+    for name in asked.names:
+        pairs, run = asked.work / f"pairs_{name}", asked.work / f"run_{name}"
+        if not pairs.is_dir():
+            make_pairs(name, data=asked.data, pairs=pairs)
+        train(name, pairs=pairs, run=run, device=asked.device)
+        show_scores(name, pairs=pairs, model=run / MODEL, data=asked.data)
 
 
-def make_pairs(name: str, *, data: Path, pairs: Path) -> None:
+def make_pairs(name: str, *, data: Path | None, pairs: Path) -> None:
     """Cut the pairs of one generator."""
-    split = json.loads((HERE / f"{name}_split.json").read_text(encoding="utf-8"))
+    if data is None:
+        sys.exit(f"{pairs}: not there (prepare it, or name the raw data with --data DIR)")
+    split = _split(name)
     scene_name, target_name = FILES[name]
     scenes = sorted(split["train"] + split["val"])
     _run(
@@ -57,10 +72,32 @@ def make_pairs(name: str, *, data: Path, pairs: Path) -> None:
     )
 
 
-def train(name: str, *, pairs: Path, run: Path) -> None:
-    """Train one generator; its model is ``run/model.safetensors``."""
-    card = HERE / f"{name}_card.json"
-    _run("train", "--pairs", pairs, "--out", run, "--name", name, "--card", card, *RECIPE[name])
+def train(name: str, *, pairs: Path, run: Path, device: str) -> None:
+    """Train one generator, from its last checkpoint; its model is ``run/model.safetensors``."""
+    if (run / MODEL).exists():
+        print(f"{run / MODEL}: is there, not trained again")
+    elif has_checkpoint(run):
+        _run("train", "--resume", run, "--device", device)
+    else:
+        card = HERE / f"{name}_card.json"
+        known = ("--pairs", pairs, "--out", run, "--name", name, "--card", card)
+        _run("train", *known, *RECIPE[name], "--device", device)
+
+
+def show_scores(name: str, *, pairs: Path, model: Path, data: Path | None) -> None:
+    """Print the scores of the pairs that validate, and of the scenes where they are at hand."""
+    _run("evaluate", "--pairs", pairs, "--model", model)
+    if data is None:
+        return
+    scene_name, target_name = FILES[name]
+    for scene in _split(name)["val"]:
+        files = (data / scene_name.format(scene), "--truth", data / target_name.format(scene))
+        _run("evaluate", "--scene", *files, "--model", model, "--precision", "fp32")
+
+
+def _split(name: str) -> dict[str, list[str]]:
+    split: dict[str, list[str]] = json.loads((HERE / f"{name}_split.json").read_text("utf-8"))
+    return split
 
 
 def _run(*words: str | Path) -> None:
@@ -68,5 +105,18 @@ def _run(*words: str | Path) -> None:
     subprocess.run(command, check=True)
 
 
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Make the bundled generators.")
+    parser.add_argument("work", type=Path)
+    parser.add_argument("names", nargs="*", metavar="NAME", default=list(DEFAULT))
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--device", default="auto")
+    asked = parser.parse_args(arguments)
+    unknown = set(asked.names) - set(RECIPE)
+    if unknown:
+        parser.error(f"no recipe {', '.join(sorted(unknown))} (choose from {', '.join(RECIPE)})")
+    return asked
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+    main(sys.argv[1:])

@@ -1,0 +1,179 @@
+"""Train the recipes of `variants` on the same pairs for as many pictures, and score them alike.
+
+    python benchmarks/models/compare.py PAIRS RUNS [--held-back SCENE TRUTH] [--epochs 2 1]
+        [--variants NAME ...] [--seeds 1] [--device auto] [--score-only]
+
+PAIRS comes from ``geop2p prepare``; its pairs that validate are those to choose by. RUNS gets a
+folder a run: one that is complete is not trained again, one that was stopped goes on. The held-back
+scene is scored once a finished run. Figures go to ``benchmarks/results/recipes.json`` as they come;
+``python benchmarks/page.py`` puts them into docs/models.md.
+"""
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import geop2p
+from geop2p.checkpoint import has_checkpoint
+from geop2p.model import read_card
+from geop2p.pipelines.training_run import MODEL
+
+sys.path.append(str(Path(__file__).parents[1]))
+from record import RESULTS, provenance, record, recorded
+from variants import VARIANTS, Variant
+
+SOURCE = "recipes"
+SCORES = ("l1", "psnr_db", "ssim", "accuracy", "mean_iou")
+SEAMS = ("gradient_ratio", "gradient_ratio_of_truth", "overlap_rms", "shift_rms", "shift_changed")
+Figures = dict[str, Any]
+
+
+def main(arguments: Sequence[str], *, variants: Sequence[Variant] = VARIANTS) -> None:
+    """Train and score what was asked for; what is known already is kept."""
+    asked = _parsed(arguments)
+    chosen = [v for v in variants if not asked.variants or v.name in asked.variants]
+    for variant, seed, folder in _runs(chosen, asked):
+        if not (asked.score_only or variant.trained_as):
+            train(variant, folder, seed=seed, asked=asked)
+        if is_finished(folder):
+            found = score(variant, folder, seed=seed, asked=asked)
+            keep(found, variant.name, seed=seed, results=asked.results)
+
+
+def train(variant: Variant, folder: Path, *, seed: int, asked: argparse.Namespace) -> None:
+    """Train one variant, from its last checkpoint where there is one."""
+    if is_finished(folder):
+        return
+    if has_checkpoint(folder):
+        geop2p.train(resume=folder, device=asked.device)
+        return
+    epochs, epochs_decay = asked.epochs
+    geop2p.train(
+        asked.pairs,
+        folder,
+        **variant.options,
+        epochs=epochs,
+        epochs_decay=epochs_decay,
+        seed=seed,
+        palette=asked.palette,
+        device=asked.device,
+        save_every=1,
+    )
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether a run did every epoch and left its model."""
+    if not (folder / MODEL).exists():
+        return False
+    training = read_card(folder / MODEL).training
+    options = training["options"]
+    done: int = training["epochs_done"]
+    return done >= options["epochs"] + options["epochs_decay"]
+
+
+def score(variant: Variant, folder: Path, *, seed: int, asked: argparse.Namespace) -> Figures:
+    """Return the figures of a finished run: where it stands among others, and what it took."""
+    model = folder / MODEL
+    known = known_figures(variant.name, seed=seed, results=asked.results)
+    with model.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    found = known if known.get("sha256") == digest else facts(model) | {"sha256": digest}
+    if not variant.trained_as:  # pairs are drawn one tile at a time
+        found["choosing"] = chosen_by(model)
+    if asked.held_back and "held_back" not in found:
+        scene, truth = asked.held_back
+        found["held_back"] = _scored(
+            scene=scene,
+            truth=truth,
+            model=model,
+            device=asked.device,
+            precision="fp32",
+            **variant.drawn,
+        )
+    return found
+
+
+def facts(model: Path) -> Figures:
+    """Return what a run took, from its card."""
+    training = read_card(model).training
+    options = training["options"]
+    return {
+        "options": options,
+        "steps": training["steps"],
+        "pictures": training["pairs"]["train"] * training["epochs_done"],
+        "batch_size": options["batch_size"],
+        "hours": training["hours"],
+        "trained_on": training["machine"],
+        "megabytes": model.stat().st_size / 1e6,
+    }
+
+
+def chosen_by(model: Path) -> Figures:
+    """Return the scores of the pairs that validate, from its card."""
+    card = read_card(model)
+    scores = card.scores["validation"]
+    return {
+        "items": scores["pairs"],
+        "statistics": card.norm_statistics,
+        "scores": {key: scores[card.norm_statistics][key] for key in (*SCORES, "classes")},
+    }
+
+
+def keep(found: Figures, name: str, *, seed: int, results: Path) -> None:
+    """Put the figures of one run beside those that are known."""
+    content = recorded(SOURCE, folder=results) or {"figures": {}}
+    figures = content["figures"]
+    figures.setdefault(name, {})[str(seed)] = found
+    record(SOURCE, figures, folder=results, is_shown=False)
+
+
+def known_figures(name: str, *, seed: int, results: Path) -> Figures:
+    """Return what was kept of a run, or nothing."""
+    content = recorded(SOURCE, folder=results) or {"figures": {}}
+    found: Figures = content["figures"].get(name, {}).get(str(seed), {})
+    return found
+
+
+def _scored(**asked: Any) -> Figures:  # noqa: ANN401  options of `geop2p.evaluate`
+    """Return the scores of one evaluation with their intervals, seams, and where they come from."""
+    report = geop2p.evaluate(modes=False, **asked)
+    found: Figures = {
+        "items": report.items,
+        "statistics": report.statistics,
+        "scores": {key: report.scores[key] for key in (*SCORES, "classes")},
+        "intervals": {key: report.intervals[key] for key in SCORES},
+    }
+    if report.seams:
+        found["seams"] = {key: report.seams["model"][key] for key in SEAMS}
+    return found | provenance()
+
+
+def _runs(
+    chosen: Sequence[Variant], asked: argparse.Namespace
+) -> Iterator[tuple[Variant, int, Path]]:
+    """Yield each run: every variant with the first seed, then with the next."""
+    for seed in range(asked.seeds):
+        for variant in chosen:
+            yield variant, seed, asked.runs / f"{variant.run_name}-{seed}"
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Compare recipes.")
+    parser.add_argument("pairs", type=Path)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--held-back", nargs=2, metavar=("SCENE", "TRUTH"))
+    parser.add_argument("--variants", nargs="*", metavar="NAME")
+    parser.add_argument("--epochs", nargs=2, type=int, default=(2, 1), metavar=("FULL", "DECAY"))
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--palette", default="streets")
+    parser.add_argument("--score-only", action="store_true")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

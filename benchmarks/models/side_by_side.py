@@ -1,0 +1,83 @@
+"""A picture of scene, true map, and the maps of several models, beside each other.
+
+    python benchmarks/models/side_by_side.py SCENE LABELS OUT.jpg TITLE=MODEL [TITLE=MODEL ...]
+        [--part COL,ROW,SIDE ...] [--palette streets]
+
+Each part is a row. The whole scene is translated, so tiles and seams are those of a map.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from PIL import Image
+
+import geop2p
+from geop2p.palette import Palette
+from geop2p.style import find_palette
+
+Picture = npt.NDArray[np.uint8]
+DEFAULT_PART = "300,200,448"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Draw the maps and write the picture."""
+    asked = _parsed(arguments)
+    panels = dict(_panels(asked))
+    parts = [tuple(map(int, part.split(","))) for part in asked.part or [DEFAULT_PART]]
+    figure = Figure(figsize=(2.6 * len(panels), 2.6 * len(parts) + 0.3), dpi=130)
+    axes = figure.subplots(len(parts), len(panels), squeeze=False)
+    for line, (col, row, side) in zip(axes, parts, strict=True):
+        for place, picture in zip(line, panels.values(), strict=True):
+            place.imshow(picture[row : row + side, col : col + side])
+            place.set_axis_off()
+    for place, title in zip(axes[0], panels, strict=True):
+        place.set_title(title, fontsize=9)
+    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=0.92, wspace=0.02, hspace=0.02)
+    figure.savefig(asked.out, pil_kwargs={"quality": 88})
+    print(asked.out)
+
+
+def _panels(asked: argparse.Namespace) -> Iterator[tuple[str, Picture]]:
+    """Yield titles and whole pictures, (H, W, 3)."""
+    yield "scene", _read(asked.scene)
+    yield "truth", drawn(np.asarray(Image.open(asked.labels)), find_palette(asked.palette))
+    with tempfile.TemporaryDirectory() as folder:
+        for number, entry in enumerate(asked.model):
+            title, _, model = entry.rpartition("=")
+            out = Path(folder) / f"{number}.png"
+            geop2p.translate(asked.scene, out, model=model, precision="fp32")
+            yield title, _read(out)
+
+
+def drawn(labels: Picture, palette: Palette) -> Picture:
+    """Return class indexes (H, W) in the colours of a palette, (H, W, 3)."""
+    table = np.zeros((256, 3), np.uint8)
+    for entry in palette.classes:
+        table[entry.index] = entry.colour
+    return table[labels]
+
+
+def _read(path: str | Path) -> Picture:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Scene, truth and maps side by side.")
+    parser.add_argument("scene")
+    parser.add_argument("labels")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("model", nargs="+", metavar="TITLE=MODEL")
+    parser.add_argument("--part", action="append", metavar="COL,ROW,SIDE")
+    parser.add_argument("--palette", default="streets")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

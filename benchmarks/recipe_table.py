@@ -1,0 +1,93 @@
+"""The table of compared recipes, from ``results/recipes.json``: a line a variant, run or not."""
+
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).parent / "models"))
+from variants import VARIANTS, Variant
+
+Figures = dict[str, Any]
+CHOOSING = {"PSNR": ("psnr_db", "{:.2f}"), "acc.": ("accuracy", "{:.1%}")}
+MEAN_IOU = {"IoU": ("mean_iou", "{:.1%}")}
+CHOOSING_COLUMNS = CHOOSING | MEAN_IOU
+HELD_BACK_COLUMNS = {"L1": ("l1", "{:.1f}")} | CHOOSING | MEAN_IOU
+SEAM_COLUMNS = {
+    "overlap RMS": ("overlap_rms", "{:.1f}"),
+    "shift changes": ("shift_changed", "{:.1%}"),
+}
+
+
+def recipes(content: Figures, *, variants: Sequence[Variant] = VARIANTS) -> str:
+    """Return the table, and below it how each score of the held-back scene may vary."""
+    found = content["figures"]
+    heads = [
+        "variant",
+        "what",
+        "batch x steps",
+        *(f"5: {name}" for name in CHOOSING_COLUMNS),
+        *(f"3: {name}" for name in HELD_BACK_COLUMNS),
+        *(f"3: {name}" for name in SEAM_COLUMNS),
+        "hours",
+    ]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for variant in variants:
+        cells = _cells(list(found.get(variant.name, {}).values()))
+        cells += [""] * (len(heads) - 2 - len(cells))
+        lines.append(f"| `{variant.name}` | {variant.what} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *_intervals(found, variants)])
+
+
+def _cells(seeds: list[Figures]) -> list[str]:
+    """Return the figures of a line: of one seed, or mean and spread of several."""
+    if not seeds:
+        return ["not run"]
+    first = seeds[0]
+    return [
+        f"{first['batch_size']} x {first['steps']}",
+        *_group(seeds, lambda f: f.get("choosing", {}).get("scores"), CHOOSING_COLUMNS),
+        *_group(seeds, lambda f: f.get("held_back", {}).get("scores"), HELD_BACK_COLUMNS),
+        *_group(seeds, lambda f: f.get("held_back", {}).get("seams"), SEAM_COLUMNS),
+        f"{statistics.mean(each['hours'] for each in seeds):.2f}",
+    ]
+
+
+def _group(
+    seeds: list[Figures],
+    part: Callable[[Figures], Figures | None],
+    columns: dict[str, tuple[str, str]],
+) -> list[str]:
+    known = [group for group in map(part, seeds) if group]
+    return [_spread([group[key] for group in known], shape) for key, shape in columns.values()]
+
+
+def _spread(values: list[float], shape: str) -> str:
+    if not values:
+        return ""
+    middle = shape.format(statistics.mean(values))
+    if len(values) == 1:
+        return middle
+    return f"{middle} ({shape.format(min(values))} to {shape.format(max(values))})"
+
+
+def _intervals(found: Figures, variants: Sequence[Variant]) -> list[str]:
+    """Return a line a run: the bootstrap intervals of the held-back scene, and where it was run."""
+    lines = []
+    for variant in variants:
+        for seed, figures in found.get(variant.name, {}).items():
+            scored = figures.get("held_back")
+            if scored:
+                between = ", ".join(
+                    f"{name} {_between(scored['intervals'][key], shape)}"
+                    for name, (key, shape) in HELD_BACK_COLUMNS.items()
+                )
+                where = f"{figures['trained_on']}, {scored['date']}, commit {scored['commit']}"
+                lines.append(f"- `{variant.name}`, seed {seed}: {between} ({where})")
+    return lines
+
+
+def _between(interval: Sequence[float], shape: str) -> str:
+    low, high = interval
+    return f"{shape.format(low)} to {shape.format(high)}"

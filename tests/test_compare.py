@@ -1,0 +1,96 @@
+"""The comparison of recipes: runs go on where they stopped, and the table says what was found."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pair_files import TINY, write_pairs
+from PIL import Image
+
+import geop2p
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+PALETTE = [
+    {"index": 1, "name": "dark", "colour": "#282828"},
+    {"index": 2, "name": "bright", "colour": "#E6E6E6"},
+]
+NETWORK = {name: value for name, value in TINY.items() if name not in ("epochs", "epochs_decay")}
+NETWORK.pop("device")
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.syspath_prepend(BENCHMARKS / "models")
+    import compare
+    import recipe_table
+    import variants
+
+    return compare, recipe_table, variants
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    """What to compare on: pairs, a held-back scene of 48 x 40 pixels, a palette, a folder."""
+    pairs = write_pairs(tmp_path / "pairs")
+    palette = tmp_path / "palette.json"
+    palette.write_text(json.dumps(PALETTE))
+    random = np.random.default_rng(7)
+    labels = random.integers(1, 3, (40, 48), dtype=np.uint8)
+    Image.fromarray(labels).save(tmp_path / "labels.png")
+    Image.fromarray(np.repeat(labels[..., None] * 90, 3, axis=2)).save(tmp_path / "scene.png")
+    return [
+        *(str(pairs), str(tmp_path / "runs"), "--epochs", "1", "1", "--device", "cpu"),
+        *("--held-back", str(tmp_path / "scene.png"), str(tmp_path / "labels.png")),
+        *("--palette", str(palette), "--results", str(tmp_path / "results")),
+    ]
+
+
+def kept(tmp_path):
+    return json.loads((tmp_path / "results/recipes.json").read_text())["figures"]
+
+
+def test_runs_are_trained_once_scored_and_told_with_what_was_not_run(
+    benchmarks, arguments, tmp_path, monkeypatch
+):
+    compare, recipe_table, variants = benchmarks
+    table = [
+        variants.Variant(name="one", what="the first", options=NETWORK, drawn={"overlap": 4}),
+        variants.Variant(name="two", what="never run", options=NETWORK | {"lambda_l1": 10.0}),
+    ]
+    compare.main([*arguments, "--variants", "one"], variants=table)
+    model = tmp_path / "runs/one-0/model.safetensors"
+    trained = model.stat().st_mtime_ns
+    found = kept(tmp_path)["one"]["0"]
+    scored = geop2p.evaluate(
+        scene=tmp_path / "scene.png",
+        truth=tmp_path / "labels.png",
+        model=model,
+        precision="fp32",
+        overlap=4,
+        modes=False,
+    )
+    assert found["held_back"]["scores"]["psnr_db"] == pytest.approx(scored.scores["psnr_db"], 1e-3)
+    assert found["choosing"]["items"] == 2
+    assert (found["steps"], found["pictures"], found["batch_size"]) == (12, 12, 1)
+
+    monkeypatch.setattr(compare, "_scored", lambda **_: pytest.fail("scored twice"))
+    compare.main([*arguments, "--variants", "one"], variants=table)
+    assert model.stat().st_mtime_ns == trained
+
+    told = recipe_table.recipes({"figures": kept(tmp_path)}, variants=table)
+    assert f"{found['held_back']['scores']['psnr_db']:.2f}" in told
+    (line,) = [line for line in told.splitlines() if line.startswith("| `two` ")]
+    assert "not run" in line
+
+
+def test_every_variant_has_options_that_training_takes(benchmarks):
+    _compare, _table, variants = benchmarks
+    from geop2p.pipelines.training_options import Settings
+
+    names = [variant.name for variant in variants.VARIANTS]
+    assert len(set(names)) == len(names)
+    for variant in variants.VARIANTS:
+        Settings(**variant.options).check()
+        assert variant.run_name in names
