@@ -94,3 +94,11 @@ def test_every_variant_has_options_that_training_takes(benchmarks):
     for variant in variants.VARIANTS:
         Settings(**variant.options).check()
         assert variant.run_name in names
+
+
+def test_the_table_in_the_documents_is_what_was_recorded(benchmarks):
+    import page
+
+    text = (BENCHMARKS.parent / "docs/models.md").read_text(encoding="utf-8")
+    assert "<!-- measured:recipes -->" in text
+    assert page.MARKED.sub(page._block, text) == text, "run: python benchmarks/page.py"
