@@ -1,6 +1,7 @@
 """Blend ``exact``: the tiled map is the map of the generator run once on the whole scene."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -21,6 +22,7 @@ from geop2p.calibration import METHODS, choose_ranges, observe
 from geop2p.card import ModelCard
 from geop2p.engines.int8 import Int8Runner, fault_of_int8
 from geop2p.errors import OptionError
+from geop2p.mirrors import mirrored_mean
 from geop2p.model import load_model, save_model
 from geop2p.networks import GeneratorConfig, build_generator, initialise
 from geop2p.pipelines.lattice import exact_geometry
@@ -161,6 +163,17 @@ def test_in_8_bits_too_the_tiled_map_is_the_whole_scenes(tmp_path, model):
     geop2p.translate(scene, tmp_path / "map.tif", model=quantised, precision="int8", **EXACT)
     expected = whole_map(pixels, Int8Runner(loaded.generator.eval(), ranges, 1))
     largest, share = differences(read_raster(tmp_path / "map.tif")[0], expected)
+    assert largest <= 1
+    assert share < 1e-3
+
+
+def test_the_mean_of_mirror_images_is_the_whole_scenes_too(tmp_path, model):
+    scene = write_scene(tmp_path / "scene.tif", ground(140, 150))
+    geop2p.translate(scene, tmp_path / "map.tif", model=model, tta=True, **EXACT)
+    draw = partial(mirrored_mean, load_model(model).generator.eval())
+    largest, share = differences(
+        read_raster(tmp_path / "map.tif")[0], whole_map(ground(140, 150), draw)
+    )
     assert largest <= 1
     assert share < 1e-3
 
