@@ -52,7 +52,7 @@ def _is_given(ctx: click.Context, name: str) -> bool:
 
 
 def _text(report: "TrainReport") -> str:
-    stopped = "" if report.is_complete else " (stopped by --max-minutes; --resume goes on)"
+    stopped = "" if report.is_complete else " (stopped early; --resume goes on)"
     lines = [
         f"{escaped(str(report.model_path))}: {report.epochs} epochs, {report.steps} steps{stopped}",
         f"time: {report.seconds / 60:.1f} minutes",

@@ -106,6 +106,13 @@ run_options = in_order(
         show_default=True,
         help="Minutes after which to stop and finish the model as it is; 0: never.",
     ),
+    click.option(
+        "--max-steps",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Steps, of the whole run, after which to stop and finish it so; 0: never.",
+    ),
 )
 
 network_options = in_order(
@@ -137,6 +144,7 @@ recipe_options = in_order(
     setting("epochs_decay", "Epochs after these, in which the rate falls to zero."),
     setting("batch_size", "Pairs in a step."),
     setting("lr", "Adam's rate."),
+    setting("schedule", "How the rate falls to zero: straight, or as half a cosine."),
     setting("lambda_l1", "Weight of L1 beside the adversarial loss."),
     setting("lambda_gan", "Weight of the adversarial loss; 0: no discriminator at all."),
     setting("gan_mode", "Adversarial loss: cross-entropy, least squares, or hinge."),
@@ -152,6 +160,9 @@ recipe_options = in_order(
         "Weights of classes in it: all the same, or by the inverse root of their share.",
     ),
     setting("augment", "Centre; random place, mirrored or not; also turned by quarters."),
+    setting("jitter_scale", "Views show up to this part more or less than their own side."),
+    setting("jitter_colour", "Largest change of the scene's brightness, contrast, saturation."),
+    setting("sampling", "Every pair once an epoch, or more often those of rare classes."),
     setting("load_size", "Side in pixels that pairs are resized to; 0: their own."),
     setting("crop_size", "Side in pixels of the view taken from that: the model's tile."),
     setting(

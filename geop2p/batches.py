@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from geop2p.augmentation import Pixels, draw_view, take_view
+from geop2p.augmentation import Pixels, View, draw_view, take_view
 from geop2p.pairs import Pair, read_pair
+from geop2p.balance import Draw, chosen_order
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -46,6 +47,11 @@ class PairStore:
         The map is the input and the scene the output.
     cache_bytes : int, bytes
         Bound of what is kept.
+
+    Attributes
+    ----------
+    chances : (P,) float64 or None
+        Share of an epoch that each pair is to have, sum 1; None: every pair comes once.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class PairStore:
     ) -> None:
         self.pairs = tuple(pairs)
         self._load_size, self._is_reversed = load_size, is_reversed
+        self.chances: npt.NDArray[np.float64] | None = None
         self._free_bytes = cache_bytes
         self._kept: dict[int, tuple[Pixels, Pixels]] = {}
         self._lock = Lock()
@@ -89,11 +96,27 @@ class PairStore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewRule:
-    """How patches become pictures: kind of augmentation, side in pixels, and the seed."""
+    """How patches become pictures: kind of augmentation, side in pixels, and the seed.
+
+    Parameters
+    ----------
+    jitter : float
+        Of the scale, see `geop2p.augmentation.draw_view`.
+    is_nearest : (bool, bool)
+        Whether input and truth are resampled without new values: pictures of classes are.
+    """
 
     augment: str
     size: int
     seed: int
+    jitter: float = 0.0
+    is_nearest: tuple[bool, bool] = (False, False)
+
+    def view(self, draw: Draw, *, epoch: int, patch: tuple[int, int]) -> View:
+        """Return the view of a drawn pair, whose patches have (height, width) pixels."""
+        key = (self.seed, epoch, draw.pair, *([draw.repeat] if draw.repeat else []))
+        spare = (patch[0] - self.size, patch[1] - self.size)
+        return draw_view(self.augment, key, spare=spare, size=self.size, jitter=self.jitter)
 
 
 def resized(picture: Pixels, size: int) -> Pixels:
@@ -122,12 +145,18 @@ def count_steps(count: int, *, batch_size: int) -> int:
     return -(-count // batch_size)
 
 
-def take_pair(store: PairStore, index: int, *, rule: ViewRule, epoch: int) -> tuple[Pixels, Pixels]:
+def take_pair(
+    store: PairStore, index: int, *, rule: ViewRule, epoch: int, repeat: int = 0
+) -> tuple[Pixels, Pixels]:
     """Return the augmented pair, each (C, size, size) in its native type."""
     scene, drawn = store[index]
-    spare = (scene.shape[1] - rule.size, scene.shape[2] - rule.size)
-    view = draw_view(rule.augment, (rule.seed, epoch, index), spare=spare)
-    return take_view(scene, view, size=rule.size), take_view(drawn, view, size=rule.size)
+    height, width = scene.shape[1:]
+    view = rule.view(Draw(index, repeat), epoch=epoch, patch=(height, width))
+    for_scene, for_map = rule.is_nearest
+    return (
+        take_view(scene, view, size=rule.size, is_nearest=for_scene),
+        take_view(drawn, view, size=rule.size, is_nearest=for_map),
+    )
 
 
 def epoch_batches(
@@ -147,22 +176,26 @@ def epoch_batches(
         Threads that decode and cut ahead of use; 0 does it in the caller's thread.
     """
     chunks = epoch_chunks(
-        len(store), rule=rule, epoch=epoch, batch_size=batch_size, first_step=first_step
+        store, rule=rule, epoch=epoch, batch_size=batch_size, first_step=first_step
     )
 
-    def load(chunk: npt.NDArray[np.int64]) -> Batch:
-        return stack([take_pair(store, int(i), rule=rule, epoch=epoch) for i in chunk])
+    def load(chunk: Sequence[Draw]) -> Batch:
+        return stack([take_pair(store, i, rule=rule, epoch=epoch, repeat=n) for i, n in chunk])
 
     return load_ahead(load, chunks, workers=workers)
 
 
 def epoch_chunks(
-    count: int, *, rule: ViewRule, epoch: int, batch_size: int, first_step: int = 0
-) -> list[npt.NDArray[np.int64]]:
-    """Return the indexes of each batch of an epoch, from ``first_step`` on."""
-    order = epoch_order(count, seed=rule.seed, epoch=epoch)
+    store: PairStore, *, rule: ViewRule, epoch: int, batch_size: int, first_step: int = 0
+) -> list[list[Draw]]:
+    """Return what each batch of an epoch is made of, from ``first_step`` on."""
+    count = len(store)
+    if store.chances is None:
+        draws = [Draw(int(i), 0) for i in epoch_order(count, seed=rule.seed, epoch=epoch)]
+    else:
+        draws = chosen_order(store.chances, key=(ORDER_STREAM, rule.seed, epoch))
     steps = range(first_step, count_steps(count, batch_size=batch_size))
-    return [order[step * batch_size : (step + 1) * batch_size] for step in steps]
+    return [draws[step * batch_size : (step + 1) * batch_size] for step in steps]
 
 
 def load_ahead(load: Callable[[T], R], items: Sequence[T], *, workers: int) -> Iterator[R]:

@@ -6,6 +6,7 @@ inherit the fields, the command reads the tables. Nothing here imports torch.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ class RecipeValues:
     batch_size : int, pairs
     lr : float
         Adam's rate.
+    schedule : str
+        A key of `SCHEDULES`: how the rate falls.
     lambda_l1, lambda_gan : float
         Weights of L1 and of the adversarial loss; without the latter there is no discriminator.
     gan_mode : str
@@ -38,6 +41,12 @@ class RecipeValues:
         A key of `geop2p.classification.CLASS_WEIGHTS`.
     augment : str
         A key of `geop2p.augmentation.AUGMENTATIONS`.
+    jitter_scale : float
+        Views show up to 1 + this times their side of the ground, or as much less.
+    jitter_colour : float
+        Largest change of the scene's brightness, contrast and saturation, see `geop2p.colours`.
+    sampling : str
+        ``uniform``: every pair once an epoch; ``balanced``: see `geop2p.balance`.
     load_size, crop_size : int, pixels
         Side that pairs are resized to (0: their own), and side of the view taken from that.
     freeze_norm_epochs : int
@@ -55,6 +64,7 @@ class RecipeValues:
     epochs_decay: int = 100
     batch_size: int = 1
     lr: float = 2e-4
+    schedule: str = "linear"
     lambda_l1: float = 100.0
     lambda_gan: float = 1.0
     gan_mode: str = "vanilla"
@@ -64,6 +74,9 @@ class RecipeValues:
     ce_temperature: float = 0.02
     class_weights: str = "none"
     augment: str = "paper"
+    jitter_scale: float = 0.0
+    jitter_colour: float = 0.0
+    sampling: str = "uniform"
     load_size: int = 286
     crop_size: int = 256
     freeze_norm_epochs: int = 0
@@ -82,9 +95,9 @@ class RecipeValues:
         return self.lambda_gan > 0
 
     def learning_rate(self, epoch: int) -> float:
-        """Return Adam's rate in ``epoch``, counted from 0: constant, then straight to zero."""
+        """Return Adam's rate in ``epoch``, counted from 0: constant, then falling to zero."""
         past = max(0, epoch + 1 - self.epochs)
-        return self.lr * (1 - past / (self.epochs_decay + 1))
+        return self.lr * SCHEDULES[self.schedule](past / (self.epochs_decay + 1))
 
     def is_frozen(self, epoch: int) -> bool:
         """Return whether ``epoch`` trains with frozen norm statistics."""
@@ -146,6 +159,12 @@ class Range(NamedTuple):
         return f"{words}, {'below' if self.is_most_open else 'at most'} {self.most}"
 
 
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "linear": lambda passed: 1 - passed,
+    "cosine": lambda passed: (1 + math.cos(math.pi * passed)) / 2,
+}
+"""Part of the rate that is left when a part of the falling epochs has passed."""
+
 CHOICES: dict[str, tuple[str, ...]] = {
     "gan_mode": ("vanilla", "lsgan", "hinge"),
     "diffaug": (
@@ -159,6 +178,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "colour+translation+cutout",
     ),
     "class_weights": ("none", "inverse-sqrt"),
+    "schedule": tuple(SCHEDULES),
+    "sampling": ("uniform", "balanced"),
     "augment": ("none", "paper", "dihedral"),
 }
 """Fields that are one of several words: a test compares these with the tables that they open."""
@@ -174,6 +195,8 @@ RANGES: dict[str, Range] = {
     "lambda_ce": Range(0),
     "ce_temperature": Range(0, is_least_open=True),
     "ema": Range(0, 1, is_most_open=True),
+    "jitter_scale": Range(0, 1),
+    "jitter_colour": Range(0, 1),
     "load_size": Range(0),
     "crop_size": Range(1),
     "freeze_norm_epochs": Range(0),

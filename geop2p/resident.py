@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from geop2p.augmentation import Pixels, View, draw_view, take_view
+from geop2p.augmentation import WHOLE, Pixels, Steps, View, take_view
 from geop2p.batches import Batch, PairStore, ViewRule, epoch_chunks, load_ahead
+from geop2p.balance import Draw
 
 COPIED_AS = {torch.uint16: torch.int16, torch.uint32: torch.int32}
 """Types that a device cannot gather, and those of equal size that it can."""
@@ -71,25 +71,25 @@ class ResidentPairs:
     ) -> Iterator[Batch]:
         """Yield what `geop2p.batches.epoch_batches` yields, on the device."""
         chunks = epoch_chunks(
-            len(self._store), rule=rule, epoch=epoch, batch_size=batch_size, first_step=first_step
+            self._store, rule=rule, epoch=epoch, batch_size=batch_size, first_step=first_step
         )
 
-        def prepare(chunk: npt.NDArray[np.int64]) -> Chunk:
-            return self._prepare(tuple(map(int, chunk)), rule=rule, epoch=epoch)
+        def prepare(draws: Sequence[Draw]) -> Chunk:
+            return self._prepare(draws, rule=rule, epoch=epoch)
 
         for chunk in load_ahead(prepare, chunks, workers=workers):
-            yield self._cut(chunk, size=rule.size)
+            yield self._cut(chunk, rule=rule)
 
-    def _prepare(self, indexes: tuple[int, ...], *, rule: ViewRule, epoch: int) -> Chunk:
+    def _prepare(self, draws: Sequence[Draw], *, rule: ViewRule, epoch: int) -> Chunk:
         fresh, views = {}, []
-        for index in indexes:
+        indexes = tuple(draw.pair for draw in draws)
+        for draw, index in zip(draws, indexes, strict=True):
             if index in self._places and self._pictures is not None:
                 height, width = self._pictures[0].shape[2:]
             else:
                 fresh[index] = self._store.decoded(index) if self._has_room else self._store[index]
                 height, width = fresh[index][0].shape[1:]
-            spare = (height - rule.size, width - rule.size)
-            views.append(draw_view(rule.augment, (rule.seed, epoch, index), spare=spare))
+            views.append(rule.view(draw, epoch=epoch, patch=(height, width)))
         table = torch.tensor([coefficients(view, size=rule.size) for view in views])
         table = table.pin_memory() if self._is_pinned else table
         return Chunk(indexes=indexes, views=tuple(views), table=table, fresh=fresh)
@@ -98,11 +98,13 @@ class ResidentPairs:
     def _has_room(self) -> bool:
         return self._pictures is None or len(self._places) < len(self._pictures[0])
 
-    def _cut(self, chunk: Chunk, *, size: int) -> Batch:
+    def _cut(self, chunk: Chunk, *, rule: ViewRule) -> Batch:
         for index, pair in chunk.fresh.items():
             self._take_in(index, pair)
-        if self._pictures is None or not self._places.keys() >= set(chunk.indexes):
-            return self._cut_singly(chunk, size=size)
+        size = rule.size
+        is_scaled = any(view.side not in (0, size) for view in chunk.views)
+        if is_scaled or self._pictures is None or not self._places.keys() >= set(chunk.indexes):
+            return self._cut_singly(chunk, rule=rule)
         places = [self._places[index] for index in chunk.indexes]
         scenes, maps = self._pictures
         table = chunk.table.to(self._device, non_blocking=True)
@@ -112,20 +114,23 @@ class ResidentPairs:
             cut_views(maps, chosen, table=table, size=size),
         )
 
-    def _cut_singly(self, chunk: Chunk, *, size: int) -> Batch:
-        """Return a batch of which some pairs are not on the device."""
+    def _cut_singly(self, chunk: Chunk, *, rule: ViewRule) -> Batch:
+        """Return a batch of which some pairs are not on the device, or shown at another scale."""
         parts: list[tuple[Tensor, Tensor]] = []
-        for number, (index, view) in enumerate(zip(chunk.indexes, chunk.views, strict=True)):
+        for index, view in zip(chunk.indexes, chunk.views, strict=True):
             if index in self._places and self._pictures is not None:
-                table = chunk.table[number : number + 1].to(self._device)
-                chosen = self._on_device([self._places[index]])
+                place = self._places[index]
                 scene, drawn = (
-                    cut_views(part, chosen, table=table, size=size)[0] for part in self._pictures
+                    cut_view(held[place], view, size=rule.size, is_nearest=is_nearest)
+                    for held, is_nearest in zip(self._pictures, rule.is_nearest, strict=True)
                 )
             else:
+                pair = chunk.fresh.get(index) or self._store[index]
                 scene, drawn = (
-                    torch.from_numpy(take_view(part, view, size=size)).to(self._device)
-                    for part in chunk.fresh.get(index) or self._store[index]
+                    torch.from_numpy(
+                        take_view(part, view, size=rule.size, is_nearest=is_nearest)
+                    ).to(self._device)
+                    for part, is_nearest in zip(pair, rule.is_nearest, strict=True)
                 )
             parts.append((scene, drawn))
         scenes, maps = zip(*parts, strict=True)
@@ -201,6 +206,42 @@ def cut_views(pictures: Tensor, chosen: Tensor, *, table: Tensor, size: int) -> 
     return source[chosen[:, None, None, None], bands, rows[:, None], cols[:, None]].view(
         pictures.dtype
     )
+
+
+def cut_view(picture: Tensor, view: View, *, size: int, is_nearest: bool = False) -> Tensor:
+    """Return what `geop2p.augmentation.take_view` returns, on the device of the picture.
+
+    Parameters
+    ----------
+    picture : (C, H, W), any type
+    """
+    side = view.side or size
+    part = _gatherable(picture)[:, view.row : view.row + side, view.col : view.col + side]
+    if side != size:
+        steps = Steps.between(side, size, is_nearest=is_nearest)
+        part = _resampled(part, steps, dtype=picture.dtype)
+    if view.is_mirrored:
+        part = part.flip(2)
+    return part.rot90(view.quarter_turns, (1, 2)).contiguous().view(picture.dtype)
+
+
+def _resampled(square: Tensor, steps: Steps, *, dtype: torch.dtype) -> Tensor:
+    """Return a square of `COPIED_AS` type at another side: `geop2p.augmentation` in torch."""
+    lower, upper, after = (
+        torch.from_numpy(part).to(square.device)
+        for part in (steps.lower, steps.upper, steps.weight)
+    )
+    if not steps.weight.any():
+        return square[:, lower][:, :, lower]
+    is_whole = not square.is_floating_point()
+    wide = square.to(torch.int64 if is_whole else torch.float64)
+    if dtype in COPIED_AS:  # what is copied as a signed number is none
+        wide = wide & (2 ** (8 * square.element_size()) - 1)
+    before = WHOLE - after
+    rows = wide[:, lower] * before[:, None] + wide[:, upper] * after[:, None]
+    sums = rows[:, :, lower] * before + rows[:, :, upper] * after
+    mean = (sums + WHOLE**2 // 2) // WHOLE**2 if is_whole else sums / WHOLE**2
+    return mean.to(square.dtype)
 
 
 def _gatherable(pixels: Tensor) -> Tensor:

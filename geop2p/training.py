@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from geop2p.averaging import AveragedGenerator
 from geop2p.card import Scaling
+from geop2p.colours import jitter_colours
 from geop2p.discriminators import Verdict, build_discriminator
 from geop2p.disguise import PLAIN, draw_disguise
 from geop2p.networks import build_generator, initialise
@@ -125,7 +126,7 @@ class Trainer:
         """Train on a batch of native values; return the losses of `loss_parts`, float32."""
         torch.manual_seed(_dropout_seed(self.config.seed, position))
         layout: dict[str, Any] = {"device": self.device, "memory_format": self._format}
-        scene = to_unit(scene, self.config.scene, **layout)
+        scene = self._jittered(to_unit(scene, self.config.scene, **layout), position)
         truth = to_unit(truth, self.config.map, **layout)
         self._body, self._judge_pair = (
             self._compiled if len(scene) == self.config.batch_size else self._eager
@@ -140,6 +141,10 @@ class Trainer:
         if self._average is not None:
             self._average.update(self.generator)
         return torch.stack([losses[part] for part in self.loss_parts]).detach()
+
+    def _jittered(self, scene: Tensor, position: Position) -> Tensor:
+        key = (self.config.seed, position.epoch, position.step)
+        return jitter_colours(scene, self.config.jitter_colour, key=key)
 
     def compile_networks(self) -> str:
         """Let torch compile both networks for whole batches; return why it could not, or nothing.

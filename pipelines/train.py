@@ -27,6 +27,7 @@ from geop2p.locking import held
 from geop2p.networks import GeneratorConfig
 from geop2p.pairs import DIRECTIONS, Pair, PairSet, PatchSpec, describe_pair, find_pairs
 from geop2p.pipelines.beginning import begin_from
+from geop2p.pipelines.balancing import chances_for
 from geop2p.pipelines.finishing import Finished, finish
 from geop2p.pipelines.guidance import guidance_for
 from geop2p.pipelines.recipe_files import read_recipe, recipe_name, write_recipe
@@ -67,7 +68,7 @@ class TrainReport:
     sha256 : str
         Of the model file.
     is_complete : bool
-        Every epoch is done; False when ``max_minutes`` ended it.
+        Every epoch is done; False when ``max_minutes`` or ``max_steps`` ended it.
     epochs, steps : int
         Done, over all processes of this run.
     seconds : float
@@ -236,11 +237,16 @@ def _open(
     facts_seen = reversed_facts(facts) if is_reversed else facts
     config = _config(settings, specs, facts_seen)
     _check_facts(facts_seen, config)
+    if settings.jitter_colour and is_reversed:
+        raise OptionError("--jitter-colour with maps as input (their colours say what is there)")
     if state is not None:
         with told_as_damage(folder):
             check_networks(state, config)
     device = training_device(options.device)
     store = PairStore(found.train, load_size=settings.load_size, is_reversed=is_reversed)
+    store.chances = chances_for(
+        store, sampling=settings.sampling, palette=facts.palette, is_reversed=is_reversed
+    )
     guidance = guidance_for(config, palette=facts_seen.palette, store=store)
     trainer = ready_trainer(
         config, device, guidance=guidance, compile_networks=options.compile_networks
@@ -262,6 +268,7 @@ def _open(
         save_every=options.save_every,
         save_minutes=options.save_minutes,
         max_minutes=options.max_minutes,
+        max_steps=options.max_steps,
         workers=loader_threads(options.workers, device),
         on_progress=options.on_progress,
     )

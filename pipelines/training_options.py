@@ -29,6 +29,7 @@ class TrainOptions(TypedDict, total=False):
     epochs_decay: int
     batch_size: int
     lr: float
+    schedule: str
     lambda_l1: float
     lambda_gan: float
     gan_mode: str
@@ -38,6 +39,9 @@ class TrainOptions(TypedDict, total=False):
     ce_temperature: float
     class_weights: str
     augment: str
+    jitter_scale: float
+    jitter_colour: float
+    sampling: str
     load_size: int
     crop_size: int
     freeze_norm_epochs: int
@@ -55,6 +59,7 @@ class TrainOptions(TypedDict, total=False):
     save_every: int
     save_minutes: float
     max_minutes: float
+    max_steps: int
     on_progress: OnProgress
 
 
@@ -121,6 +126,8 @@ class RunOptions:
         Between checkpoints within epochs; 0: never.
     max_minutes : float, minutes
         After which the run stops and is finished as it is; 0: never.
+    max_steps : int
+        The same for steps, those of earlier processes of the run among them.
     """
 
     resume: str | Path | None = None
@@ -134,6 +141,7 @@ class RunOptions:
     save_every: int = 10
     save_minutes: float = 10.0
     max_minutes: float = 0.0
+    max_steps: int = 0
     on_progress: OnProgress = ignore_progress
 
     def __post_init__(self) -> None:
@@ -144,8 +152,9 @@ class RunOptions:
         OptionError
             For a negative number, or no epochs between checkpoints.
         """
-        if self.save_every < 1 or min(self.save_minutes, self.max_minutes, self.workers or 0) < 0:
+        others = (self.save_minutes, self.max_minutes, self.max_steps, self.workers or 0)
+        if self.save_every < 1 or min(others) < 0:
             raise OptionError(
                 "--save-every must be 1 or more, "
-                "--save-minutes, --max-minutes and --workers 0 or more"
+                "--save-minutes, --max-minutes, --max-steps and --workers 0 or more"
             )

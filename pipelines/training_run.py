@@ -117,6 +117,8 @@ class Run:
     save_every : int, epochs
     save_minutes, max_minutes : float, minutes
         0: never.
+    max_steps : int
+        0: never.
     """
 
     folder: Path
@@ -136,6 +138,7 @@ class Run:
     save_every: int = 10
     save_minutes: float = 10.0
     max_minutes: float = 0.0
+    max_steps: int = 0
     workers: int = 0
     on_progress: OnProgress = ignore_progress
 
@@ -153,6 +156,20 @@ class Run:
         return count_steps(len(self.store), batch_size=self.trainer.config.batch_size)
 
     @property
+    def view_rule(self) -> ViewRule:
+        """How pairs are seen; maps with a palette are pictures of classes."""
+        config = self.trainer.config
+        is_classes = self.given_facts.palette is not None
+        is_reversed = self.settings["direction"] == "map-to-scene"
+        return ViewRule(
+            augment=config.augment,
+            size=config.crop_size,
+            seed=config.seed,
+            jitter=config.jitter_scale,
+            is_nearest=(is_classes and is_reversed, is_classes and not is_reversed),
+        )
+
+    @property
     def seconds_trained(self) -> float:
         """Wall time in the loop, over all processes that this run has had."""
         return self.seconds + time.monotonic() - self.started
@@ -164,8 +181,9 @@ class Run:
 
     @property
     def is_out_of_time(self) -> bool:
-        """Return whether ``max_minutes`` have passed."""
-        return 0 < 60 * self.max_minutes <= time.monotonic() - self.started
+        """Return whether ``max_minutes`` have passed, or ``max_steps`` are done."""
+        is_late = 0 < 60 * self.max_minutes <= time.monotonic() - self.started
+        return is_late or 0 < self.max_steps <= self.position.total_steps
 
     @property
     def is_frozen(self) -> bool:
@@ -281,7 +299,6 @@ def _saved_when_stopped(run: Run) -> Iterator[None]:
 def _run_steps(run: Run) -> bool:
     """Do the rest of the present epoch; return whether it was finished."""
     config, position = run.trainer.config, run.position
-    rule = ViewRule(augment=config.augment, size=config.crop_size, seed=config.seed)
     check_every = CHECK_EVERY if run.trainer.device.type == "cuda" else 1
     watch = LossWatch(
         run.folder, parts=run.trainer.loss_parts, sums=run.sums, check_every=check_every
@@ -290,7 +307,7 @@ def _run_steps(run: Run) -> bool:
         partial(epoch_batches, run.store) if run.resident is None else run.resident.epoch_batches
     )
     batches = source(
-        rule=rule,
+        rule=run.view_rule,
         epoch=position.epoch,
         batch_size=config.batch_size,
         first_step=position.step,
@@ -379,7 +396,7 @@ def _statistics_batches(run: Run) -> Iterator[Tensor]:
     config, count = run.trainer.config, len(run.store)
     fewest, most = STATISTICS_PICTURES
     pictures = max(fewest, min(most, count)) // LEAST_BATCH * LEAST_BATCH
-    rule = ViewRule(augment=config.augment, size=config.crop_size, seed=config.seed)
+    rule = run.view_rule
     epochs = range(config.total_epochs, config.total_epochs + -(-pictures // count))
     shown = [(i, e) for e in epochs for i in epoch_order(count, seed=config.seed, epoch=e)]
     for first in range(0, pictures, LEAST_BATCH):

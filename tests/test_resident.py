@@ -6,7 +6,7 @@ from pair_files import write_pairs, write_side_by_side
 from geop2p.augmentation import View, take_view
 from geop2p.batches import PairStore, ViewRule, epoch_batches
 from geop2p.pairs import find_pairs
-from geop2p.resident import ResidentPairs, coefficients, cut_views
+from geop2p.resident import ResidentPairs, coefficients, cut_view, cut_views
 
 CPU = torch.device("cpu")
 PAIR_BYTES = 2 * 3 * 20 * 20
@@ -88,3 +88,26 @@ def test_batches_on_a_gpu_equal_those_of_the_host(pairs):
     resident = ResidentPairs(store, device=torch.device("cuda"), most_bytes=5 * PAIR_BYTES)
     found = [batch.cpu() for batch in found_of(resident, epoch=0, workers=2)]
     assert same(found, expected_of(store, epoch=0))
+
+
+@pytest.mark.parametrize("is_nearest", [False, True])
+@pytest.mark.parametrize("side", [5, 8, 9])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "uint32", "float32"])
+def test_a_scaled_view_is_the_view(dtype, side, is_nearest):
+    random = np.random.default_rng(0)
+    patch = (random.uniform(0, 1, (3, 9, 11)) * 40000).astype(dtype)
+    view = View(row=0, col=1, quarter_turns=3, is_mirrored=True, side=side)
+    found = cut_view(torch.from_numpy(patch), view, size=8, is_nearest=is_nearest)
+    expected = take_view(patch, view, size=8, is_nearest=is_nearest)
+    np.testing.assert_array_equal(found.numpy(), expected)
+
+
+@pytest.mark.parametrize("held", [0, 3, 100])
+def test_scaled_and_chosen_batches_equal_those_of_the_host(pairs, held):
+    store = PairStore(pairs, load_size=20)
+    store.chances = np.array([4, 1, 1, 1, 1, 1, 1]) / 10
+    rule = ViewRule(augment="dihedral", size=16, seed=5, jitter=0.2, is_nearest=(False, True))
+    resident = ResidentPairs(store, device=CPU, most_bytes=held * PAIR_BYTES)
+    for epoch in (0, 1):
+        facts = {"rule": rule, "epoch": epoch}
+        assert same(found_of(resident, **facts), expected_of(store, **facts))

@@ -26,6 +26,8 @@ from geop2p.errors import (
 from geop2p.model import load_model, read_card
 from geop2p.pipelines.train import train
 from geop2p.pipelines.training_options import RunOptions, Settings
+from geop2p.recipe_values import RecipeValues
+from geop2p.training import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PALETTE = [
@@ -34,9 +36,26 @@ PALETTE = [
 ]
 
 
+PLAIN = {
+    "jitter_scale": 0.0,
+    "jitter_colour": 0.0,
+    "sampling": "uniform",
+    "schedule": "linear",
+    "augment": "paper",
+    "batch_size": 1,
+}
+
+
 @pytest.fixture
 def pairs(tmp_path):
     return write_pairs(tmp_path / "pairs")
+
+
+@pytest.fixture
+def palette(tmp_path):
+    path = tmp_path / "palette.json"
+    path.write_text(json.dumps(PALETTE))
+    return path
 
 
 def log_of(run):
@@ -50,7 +69,14 @@ def weights_of(run):
 def test_a_run_leaves_model_log_checkpoint_pictures_and_plot(tmp_path, pairs):
     report = train(pairs, tmp_path / "run", **TINY)
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"checkpoint.pt", "log.jsonl", "losses.png", "model.safetensors", "pictures"}
+    assert names == {
+        "checkpoint.pt",
+        "log.jsonl",
+        "losses.png",
+        "model.safetensors",
+        "pictures",
+        "recipe.json",
+    }
     assert [entry["epoch"] for entry in log_of(report.folder)] == [1, 2]
     assert (report.epochs, report.steps, report.is_complete) == (2, 12, True)
     grid = Image.open(tmp_path / "run" / "pictures" / "epoch-0002.png")
@@ -332,6 +358,70 @@ def test_a_gpu_trains_in_mixed_precision(tmp_path, pairs):
         pytest.skip("needs a CUDA device")
     report = train(pairs, tmp_path / "run", amp=True, **TINY | {"device": "cuda"})
     assert report.is_complete
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"jitter_scale": 0.2, "augment": "dihedral"},
+        {"jitter_colour": 0.2},
+        {"sampling": "balanced", "batch_size": 2},
+        {"schedule": "cosine"},
+    ],
+)
+def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_weights(
+    tmp_path, pairs, palette, changes
+):
+    options = TINY | {"palette": palette, "epochs": 0, "epochs_decay": 2} | changes
+    whole = train(pairs, tmp_path / "whole", **options)
+    stopped = train(pairs, tmp_path / "stopped", max_steps=whole.steps // 2 + 2, **options)
+    assert (stopped.is_complete, stopped.steps) == (False, whole.steps // 2 + 2)
+    resumed = train(resume=stopped.folder, device="cpu")
+    plain = train(pairs, tmp_path / "plain", **options | {name: PLAIN[name] for name in changes})
+    a, b, c = (weights_of(run.folder) for run in (whole, resumed, plain))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not all(torch.equal(a[name], c[name]) for name in a)
+
+
+def test_the_rate_falls_as_half_a_cosine():
+    rates = [
+        RecipeValues(epochs=1, epochs_decay=3, lr=1.0, schedule="cosine").learning_rate(epoch)
+        for epoch in range(5)
+    ]
+    assert rates == pytest.approx([1, 0.853553, 0.5, 0.146447, 0], abs=1e-6)
+
+
+def test_balanced_pairs_need_classes(tmp_path, pairs):
+    with pytest.raises(OptionError, match="--sampling balanced without classes"):
+        train(pairs, tmp_path / "run", sampling="balanced", **TINY)
+
+
+def test_maps_as_input_keep_their_colours(tmp_path, pairs):
+    with pytest.raises(OptionError, match="--jitter-colour with maps as input"):
+        train(pairs, tmp_path / "run", jitter_colour=0.1, direction="map-to-scene", **TINY)
+
+
+@pytest.mark.parametrize("direction", ["scene-to-map", "map-to-scene"])
+def test_maps_of_classes_keep_their_colours_at_any_scale(
+    tmp_path, pairs, palette, monkeypatch, direction
+):
+    seen = []
+    step = Trainer.step
+
+    def watched(self, scene, truth, **position):
+        seen.append(truth if direction == "scene-to-map" else scene)
+        return step(self, scene, truth, **position)
+
+    monkeypatch.setattr(Trainer, "step", watched)
+    train(
+        pairs,
+        tmp_path / "run",
+        jitter_scale=0.3,
+        palette=palette,
+        direction=direction,
+        **TINY | {"load_size": 0},
+    )
+    assert set(torch.cat(seen).unique().tolist()) == {40, 230}
 
 
 def test_the_commands_defaults_are_the_librarys():
