@@ -227,18 +227,13 @@ def _open(
     state: Mapping[str, Any] | None = None,
 ) -> Run:
     """Return a run at its beginning; ``state`` is what it will go on from."""
-    if settings.direction not in DIRECTIONS:
-        raise OptionError(
-            f"--direction {settings.direction!r} (choose from {', '.join(DIRECTIONS)})"
-        )
+    _check_direction(settings)
     is_reversed = settings.direction == "map-to-scene"
     found = find_pairs(source)
     specs = _check_pairs(found, settings)
     facts_seen = reversed_facts(facts) if is_reversed else facts
     config = _config(settings, specs, facts_seen)
     _check_facts(facts_seen, config)
-    if settings.jitter_colour and is_reversed:
-        raise OptionError("--jitter-colour with maps as input (their colours say what is there)")
     if state is not None:
         with told_as_damage(folder):
             check_networks(state, config)
@@ -272,6 +267,15 @@ def _open(
         workers=loader_threads(options.workers, device),
         on_progress=options.on_progress,
     )
+
+
+def _check_direction(settings: Settings) -> None:
+    if settings.direction not in DIRECTIONS:
+        raise OptionError(
+            f"--direction {settings.direction!r} (choose from {', '.join(DIRECTIONS)})"
+        )
+    if settings.jitter_colour and settings.direction == "map-to-scene":
+        raise OptionError("--jitter-colour with maps as input (their colours say what is there)")
 
 
 def _scored(found: PairSet) -> tuple[Pair, ...]:
