@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geop2p.augmentation import Pixels, View, draw_view, take_view
-from geop2p.pairs import Pair, read_pair
 from geop2p.balance import Draw, chosen_order
+from geop2p.pairs import Pair, read_pair
 
 T = TypeVar("T")
 R = TypeVar("R")

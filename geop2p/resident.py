@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from geop2p.augmentation import WHOLE, Pixels, Steps, View, take_view
-from geop2p.batches import Batch, PairStore, ViewRule, epoch_chunks, load_ahead
 from geop2p.balance import Draw
+from geop2p.batches import Batch, PairStore, ViewRule, epoch_chunks, load_ahead
 
 COPIED_AS = {torch.uint16: torch.int16, torch.uint32: torch.int32}
 """Types that a device cannot gather, and those of equal size that it can."""

@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
+from geop2p.balance import balanced_chances
 from geop2p.batches import PairStore
 from geop2p.errors import OptionError
 from geop2p.palette import Palette
-from geop2p.balance import balanced_chances
 
 COUNTED_EVERY = 4
 """Every fourth pixel of every fourth row is counted."""

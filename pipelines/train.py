@@ -26,8 +26,8 @@ from geop2p.facts import CardFacts, band_names, parse_facts, read_facts, reverse
 from geop2p.locking import held
 from geop2p.networks import GeneratorConfig
 from geop2p.pairs import DIRECTIONS, Pair, PairSet, PatchSpec, describe_pair, find_pairs
-from geop2p.pipelines.beginning import begin_from
 from geop2p.pipelines.balancing import chances_for
+from geop2p.pipelines.beginning import begin_from
 from geop2p.pipelines.finishing import Finished, finish
 from geop2p.pipelines.guidance import guidance_for
 from geop2p.pipelines.recipe_files import read_recipe, recipe_name, write_recipe

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geop2p.balance import balanced_chances, chosen_order
 from geop2p.errors import OptionError
 from geop2p.palette import Palette
 from geop2p.pipelines.balancing import class_shares
-from geop2p.balance import balanced_chances, chosen_order
 
 PALETTE = Palette.from_list(
     [
