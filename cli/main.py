@@ -71,7 +71,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with watched():
-            geop2p.main(standalone_mode=False)
+            status = geop2p.main(standalone_mode=False)
     except click.ClickException as exc:
         told = io.StringIO()
         exc.show(file=told)
@@ -90,7 +90,7 @@ def main() -> None:
             raise
         prefix = "nothing to do" if isinstance(exc, NothingToDoError) else "error"
         _fail(f"{prefix}: {exc}", exc.exit_status)
-    sys.exit(0)
+    sys.exit(status or 0)
 
 
 def _fail(text: str, status: int) -> NoReturn:

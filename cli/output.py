@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -30,7 +30,7 @@ class Output:
     is_quiet: bool = False
     is_json: bool = False
 
-    def result(self, facts: Mapping[str, Any], *, text: str) -> None:
+    def result(self, facts: Mapping[str, Any] | Sequence[Any], *, text: str) -> None:
         """Tell the result: ``facts`` as one line of JSON, or ``text`` for people, on stdout.
 
         Secrets of URLs are told in neither. Names in ``text`` must be `escaped` where a line break
@@ -40,7 +40,16 @@ class Output:
             plain = json.loads(json.dumps(facts, default=str))
             click.echo(json.dumps(redacted_facts(plain), sort_keys=True))
         else:
+            self.text(text)
+
+    def text(self, text: str) -> None:
+        """Tell a part of the result that is there already, on stdout; nothing with JSON."""
+        if not self.is_json:
             click.echo(escaped_lines(redacted(text)))
+
+    def failure(self, error: Exception) -> None:
+        """Tell in one line on stderr why a part of the work failed."""
+        click.echo(f"geop2p: error: {escaped(redacted(' '.join(str(error).split())))}", err=True)
 
     @contextmanager
     def progress(self) -> Iterator[OnProgress]:
@@ -110,11 +119,16 @@ def _progress_bar() -> Iterator[OnProgress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    # results that are told meanwhile belong on stdout, also where that is no terminal
+    is_shared = sys.stdout.isatty()
+    console = Console(stderr=True)
+    with Bar(*columns, console=console, transient=True, redirect_stdout=is_shared) as bar:
         tasks: dict[str, Any] = {}
 
         def show(progress: Progress) -> None:
             if progress.stage not in tasks:
+                for done in [task.id for task in bar.tasks if task.finished]:
+                    bar.update(done, visible=False)
                 tasks[progress.stage] = bar.add_task(
                     progress.stage, unit=progress.unit, rate="", note="", total=progress.total
                 )

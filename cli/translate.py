@@ -1,7 +1,8 @@
 """``geop2p translate``."""
 
+from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -13,14 +14,16 @@ from geop2p.cli.translate_options import (
     scene_options,
     work_options,
 )
+from geop2p.errors import NothingToDoError
 from geop2p.redaction import escaped
 
 if TYPE_CHECKING:
+    from geop2p.pipelines.translate_many import SceneOutcome
     from geop2p.pipelines.translation_report import TranslateReport
 
 
 @click.command(epilog="Example: geop2p translate scene.tif --out map.tif --overlap 96")
-@click.argument("scene", type=click.Path())
+@click.argument("scenes", metavar="SCENE...", nargs=-1, type=click.Path())
 @map_options
 @generator_options
 @confidence_options
@@ -28,25 +31,87 @@ if TYPE_CHECKING:
 @work_options
 @output_options
 def translate(
-    scene: str,
+    scenes: tuple[str, ...],
     output: Output,
     *,
+    out: str | None,
+    out_dir: str | None,
+    scenes_from: TextIO | None,
     map_format: str | None,
     stretch: tuple[str, ...],
     **options: Any,  # noqa: ANN401  each is declared above
 ) -> None:
-    """Turn SCENE into a map on the same pixel grid.
+    """Turn SCENE into a map on the same pixel grid; with --out-dir, any number of scenes.
 
     SCENE is any raster that GDAL reads from a file: GeoTIFF, COG, VRT, JPEG 2000, PNG, JPEG ...
     The map has the scene's size, georeference and mask. It appears complete, or not at all.
+
+    Of several scenes, one that fails stops no other: a line on stderr names it, and the exit status
+    is that of the first. A map that is there already is skipped, so the same command goes on where
+    it was interrupted.
     """
+    listed = [] if scenes_from is None else [line.strip() for line in scenes_from]
+    names = [*scenes, *filter(None, listed)]
+    _check_usage(names, out=out, out_dir=out_dir, is_listed=scenes_from is not None)
+    options |= {"format": map_format, "stretch": stretch or None}
+    if out_dir is not None:
+        raise click.exceptions.Exit(_translate_many(names, out_dir, output, options=options))
     from geop2p.pipelines.translate import translate as run
 
     with output.progress() as on_progress:
-        report = run(
-            scene, format=map_format, stretch=stretch or None, on_progress=on_progress, **options
-        )
+        report = run(names[0], str(out), on_progress=on_progress, **options)
     output.result(asdict(report), text=_summary(report))
+
+
+def _check_usage(
+    scenes: list[str], *, out: str | None, out_dir: str | None, is_listed: bool
+) -> None:
+    if not scenes:
+        raise click.UsageError("no scene (give one, or several with --out-dir)")
+    if out is None and out_dir is None:
+        raise click.UsageError("no output (give --out FILE, or --out-dir DIR for several scenes)")
+    if out is not None and out_dir is not None:
+        raise click.UsageError("--out and --out-dir (give one of them)")
+    if out is not None and (len(scenes) > 1 or is_listed):
+        raise click.UsageError(
+            f"--out {out} and {len(scenes)} scenes (give --out-dir DIR in place of --out)"
+        )
+
+
+def _translate_many(
+    scenes: list[str], out_dir: str, output: Output, *, options: dict[str, Any]
+) -> int:
+    """Translate scenes into a folder, tell of each; return the exit status."""
+    from geop2p.pipelines.translate_many import translate_many
+
+    outcomes, statuses = [], []
+    with output.progress() as on_progress:
+        for outcome in translate_many(scenes, out_dir, on_progress=on_progress, **options):
+            outcomes.append(outcome)
+            if outcome.report is not None:
+                output.text(_summary(outcome.report))
+            elif outcome.state == "skipped":
+                output.text(f"{escaped(outcome.path)}: is there already")
+            elif outcome.error is not None:
+                output.failure(outcome.error)
+                statuses.append(outcome.error.exit_status)
+    count = Counter(outcome.state for outcome in outcomes)
+    output.result(
+        [_facts(outcome) for outcome in outcomes],
+        text=f"{count['translated']} translated, {count['skipped']} skipped, "
+        f"{count['failed']} failed",
+    )
+    is_nothing_new = count["skipped"] == len(outcomes)
+    return statuses[0] if statuses else NothingToDoError.exit_status * is_nothing_new
+
+
+def _facts(outcome: "SceneOutcome") -> dict[str, Any]:
+    facts = {"scene": outcome.scene, "state": outcome.state, "path": outcome.path}
+    if outcome.report is not None:
+        return facts | asdict(outcome.report)
+    if outcome.error is None:
+        return facts
+    return facts | {"error": str(outcome.error), "exit_status": outcome.error.exit_status}
 
 
 def _summary(report: "TranslateReport") -> str:

@@ -31,15 +31,28 @@ map_options = in_order(
     click.option(
         "-o",
         "--out",
-        required=True,
         type=click.Path(),
-        help="The map: .tif (Cloud-Optimised GeoTIFF), .png or .jpg.",
+        help="The map of one scene: .tif (Cloud-Optimised GeoTIFF), .png or .jpg.",
+    ),
+    click.option(
+        "--out-dir",
+        type=click.Path(),
+        metavar="DIR",
+        help="Instead of --out: a folder for the maps of any number of scenes, which get the "
+        "scenes' names.",
+    ),
+    click.option(
+        "--scenes-from",
+        type=click.File(),
+        metavar="FILE|-",
+        help="With --out-dir: a list of more scenes, one a line; - is standard input.",
     ),
     overwrite_option,
     click.option(
         "--skip-existing",
         is_flag=True,
-        help="End with status 99 when the map of the same scene, model and options is there.",
+        help="End with status 99 when the map of the same scene, model and options is there. "
+        "With --out-dir this is the default, unless --overwrite is given.",
     ),
     click.option(
         "-f",

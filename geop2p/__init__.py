@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from geop2p.pipelines.quantize import QuantizeReport, quantize
     from geop2p.pipelines.train import TrainReport, train
     from geop2p.pipelines.translate import translate
+    from geop2p.pipelines.translate_many import SceneOutcome, translate_many
     from geop2p.pipelines.translation_report import TranslateReport
 
 _HOMES = {
@@ -54,6 +55,7 @@ _HOMES = {
     "PrepareReport": "geop2p.pipelines.prepare",
     "QuantizeReport": "geop2p.pipelines.quantize",
     "SceneError": "geop2p.errors",
+    "SceneOutcome": "geop2p.pipelines.translate_many",
     "TrainReport": "geop2p.pipelines.train",
     "TrainingError": "geop2p.errors",
     "TranslateReport": "geop2p.pipelines.translation_report",
@@ -64,6 +66,7 @@ _HOMES = {
     "save_model": "geop2p.model",
     "train": "geop2p.pipelines.train",
     "translate": "geop2p.pipelines.translate",
+    "translate_many": "geop2p.pipelines.translate_many",
 }
 
 __all__ = [
@@ -82,6 +85,7 @@ __all__ = [
     "PrepareReport",
     "QuantizeReport",
     "SceneError",
+    "SceneOutcome",
     "TrainReport",
     "TrainingError",
     "TranslateReport",
@@ -94,6 +98,7 @@ __all__ = [
     "save_model",
     "train",
     "translate",
+    "translate_many",
 ]
 
 

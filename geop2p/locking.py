@@ -26,7 +26,7 @@ def held(target: Path) -> Iterator[None]:
         At once, when another run holds it, naming that; or when its folder is not writable.
     """
     path = lock_path(target)
-    lock = FileLock(path, timeout=0)
+    lock = FileLock(path, timeout=0, thread_local=False)  # any thread may let it go
     with told_as_output_error(target):
         try:
             lock.acquire()

@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from torch import nn
 from geop2p.engines.choice import Engine
 from geop2p.engines.reference import TileFunction
 from geop2p.generator import ReadyGenerator, use_exact_kernels
-from geop2p.model import load_model
+from geop2p.model import Model, load_model
 from geop2p.raster.reader import close_reader
 from geop2p.sampling import Sampling
 
@@ -30,12 +30,34 @@ Result = TypeVar("Result")
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
+class Handover:
+    """A model that is there already, for the first who asks; nothing of it goes to other processes.
+
+    Parameters
+    ----------
+    model : Model or None
+        Whoever takes it may use it up.
+    """
+
+    def __init__(self, model: Model | None = None) -> None:
+        self._model = model
+
+    def take(self) -> Model | None:
+        """Return the model, at the first call only."""
+        model, self._model = self._model, None
+        return model
+
+    def __reduce__(self) -> tuple[type["Handover"], tuple[()]]:
+        """Leave the model behind when this is sent."""
+        return Handover, ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneSpec:
     """What a lane runs: a model by its file, or a function; one of the two is None.
 
     ``is_mirrored`` says whether each tile's mirror images are drawn, too; ``sampling`` how often
-    each tile is drawn with dropout, None: never.
+    each tile is drawn with dropout, None: never. ``opened`` may have the model of that file.
     """
 
     engine: Engine
@@ -43,6 +65,7 @@ class LaneSpec:
     function: TileFunction | None = None
     is_mirrored: bool = False
     sampling: Sampling | None = None
+    opened: Handover = field(default_factory=Handover, compare=False, repr=False)
 
     def load(self) -> ReadyGenerator:
         """Return the generator, on its device."""
@@ -50,7 +73,7 @@ class LaneSpec:
         function: Any = self.function
         ranges, remake = None, None
         if self.model_path is not None:
-            model = load_model(self.model_path)
+            model = self.opened.take() or load_model(self.model_path)
             function, remake = model.generator, partial(_network, self.model_path)
             ranges = None if model.card.int8 is None else model.card.int8.ranges
         return ReadyGenerator(

@@ -24,7 +24,7 @@ from geop2p.pipelines.confidence import (
     part_planes,
 )
 from geop2p.pipelines.ground import Ground, gsd_tags
-from geop2p.pipelines.lanes import LaneSpec
+from geop2p.pipelines.lanes import Handover, LaneSpec
 from geop2p.pipelines.lattice import choose_grid
 from geop2p.pipelines.request import Request
 from geop2p.pipelines.strips import StripJob
@@ -109,7 +109,9 @@ class Plan:
 class ChosenModel:
     """A model file, or a bare function without a card, and the name and hash for the tags.
 
-    ``fitness`` says which engines can run it, ``has_dropout`` whether it can be sampled.
+    ``fitness`` says which engines can run it, ``has_dropout`` whether it can be sampled. ``lane``
+    is the key of the lanes that do. ``opened`` gives the model to the first of them, if that is in
+    this process.
     """
 
     name: str
@@ -118,6 +120,8 @@ class ChosenModel:
     sha256: str | None = None
     fitness: Fitness = field(default_factory=Fitness)
     has_dropout: bool = False
+    lane: str = field(default_factory=lambda: f"geop2p-{uuid4().hex}")
+    opened: Handover = field(default_factory=Handover)
 
 
 def choose_model(request: Request) -> ChosenModel:
@@ -147,6 +151,7 @@ def choose_model(request: Request) -> ChosenModel:
         sha256=model.sha256,
         fitness=_fitness(model),
         has_dropout=has_dropout(model.generator),
+        opened=Handover(None if request.workers or request.scheduler else model),
     )
 
 
@@ -229,7 +234,7 @@ def _job(request: Request, scene: Scene, chosen: ChosenModel, *, batch_size: int
         blend=request.blend,
         stretch=stretch,
         values=choose_values(request, spec, stretch=stretch, card=card),
-        lane=f"geop2p-{uuid4().hex}",
+        lane=chosen.lane,
         batch_size=batch_size,
         confidence=choose_confidence(request, grid, sampling),
     )
@@ -242,6 +247,7 @@ def _lane(
         engine=engine,
         model_path=chosen.path,
         function=request.generator,
+        opened=chosen.opened,
         is_mirrored=request.tta,
         sampling=None if confidence is None else confidence.sampling,
     )
@@ -262,6 +268,11 @@ def _engine(request: Request, fitness: Fitness) -> Engine:
         name=request.engine,
         fitness=fitness,
     )
+
+
+def check_engine(request: Request, chosen: ChosenModel) -> None:
+    """Refuse a device, engine or precision that cannot be had; raises what `choose_engine` does."""
+    _engine(request, chosen.fitness)
 
 
 def _fingerprint(

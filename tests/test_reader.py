@@ -78,3 +78,18 @@ def test_a_process_has_one_reader_of_a_key(tmp_path):
     assert find_reader("a", source) is find_reader("a", source)
     close_reader("a")
     close_reader("a")
+
+
+def test_a_process_keeps_the_last_two_scenes_of_a_key_open(tmp_path):
+    pixels = noise(1, 20, 20)
+    paths = [write_scene(tmp_path / f"{number}.tif", pixels) for number in range(3)]
+    sources = [SceneSource(path=str(path)) for path in paths]
+    first, second = (find_reader("b", source) for source in sources[:2])
+    assert find_reader("b", sources[0]) is first
+    third = find_reader("b", sources[2])
+    assert [find_reader("b", source) for source in sources[1:]] == [second, third]
+    assert np.array_equal(second.read(rows=(0, 20))[0], pixels)
+    with pytest.raises(RuntimeError):
+        first.read(rows=(0, 20))
+    close_reader("b")
+    assert not [thread for thread in threading.enumerate() if "geop2p-reader" in thread.name]

@@ -1,6 +1,5 @@
 """A finished map, read whole: for `geop2p check`, long after it was written."""
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
@@ -19,6 +17,7 @@ from geop2p.raster.mapformat import BLOCK, PICTURE_DRIVERS
 from geop2p.raster.opening import READ_FAILURES, SceneSource, gdal_settings
 from geop2p.raster.overviews import overview_checksums
 from geop2p.raster.scene import SceneSpec, open_source
+from geop2p.raster.silence import georeference_not_missed
 
 MAP_DRIVERS = ("GTiff", "PNG", "JPEG")
 
@@ -138,10 +137,12 @@ def _cog_errors(path: Path) -> tuple[str, ...]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    with gdal_settings(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with DatasetReader(str(path), driver=list(MAP_DRIVERS)) as dataset:
-            yield dataset
+    with (
+        gdal_settings(),
+        georeference_not_missed(),
+        DatasetReader(str(path), driver=list(MAP_DRIVERS)) as dataset,
+    ):
+        yield dataset
 
 
 @contextmanager

@@ -7,7 +7,6 @@ leaves their descriptions out, and names axes and units in its own words. Everyt
 import logging
 import math
 import re
-import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,10 +14,10 @@ import rasterio
 from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
-from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from geop2p.errors import SceneError
+from geop2p.raster.silence import georeference_not_missed
 
 logger = logging.getLogger(__name__)
 
@@ -123,8 +122,7 @@ def check_storable(path: str, georeference: Georeference) -> None:
         When it does not keep what it should, e.g. a CRS that GeoTIFF has no keys for.
     """
     # without side-car files, as the map is written
-    with rasterio.Env(GDAL_PAM_ENABLED=False), MemoryFile() as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with rasterio.Env(GDAL_PAM_ENABLED=False), MemoryFile() as file, georeference_not_missed():
         with file.open(**_ONE_PIXEL, **georeference.profile()) as dataset:
             georeference.describe(dataset)
         with file.open() as dataset:
@@ -204,8 +202,7 @@ def _point_shift() -> float:
 
     GDAL 3.10 adds half a pixel on writing and again on reading, instead of taking one back.
     """
-    with MemoryFile() as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with MemoryFile() as file, georeference_not_missed():
         with file.open(**_ONE_PIXEL) as dataset:
             dataset.update_tags(AREA_OR_POINT="Point")
             points = [GroundControlPoint(row=r, col=c, x=c, y=r, z=0) for r, c in _CORNERS]

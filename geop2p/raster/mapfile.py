@@ -6,7 +6,6 @@ the wanted format, and the result counts only once every block of it was read ba
 """
 
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
@@ -28,6 +27,7 @@ from geop2p.raster.georeference import Georeference
 from geop2p.raster.mapformat import BLOCK, PICTURE_DRIVERS, MapFormat, MapSpec
 from geop2p.raster.opening import CACHE_BYTES
 from geop2p.raster.overviews import build_overviews, check_overviews, overview_factors
+from geop2p.raster.silence import georeference_not_missed
 from geop2p.raster.verifying import DamagedMapError, Made, Mask, Pixels, Rows, verify_map
 from geop2p.seal import BLANK as SEAL_BLANK
 from geop2p.seal import TAG as SEAL_TAG
@@ -252,10 +252,8 @@ def _settings() -> Iterator[None]:
             GDAL_PAM_ENABLED=False,
             GDAL_TIFF_INTERNAL_MASK=True,
         ),
-        warnings.catch_warnings(),
+        georeference_not_missed(),
     ):
-        # a scene without a georeference is welcome: its map has none either
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
 

@@ -1,7 +1,6 @@
 """The one way in: what may be opened as a scene, and how GDAL is told to open it."""
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 import rasterio
 from rasterio._err import CPLE_BaseError
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from geop2p.errors import Geop2pError, SceneError
@@ -23,6 +22,7 @@ from geop2p.raster.recognising import (
     opening_failure,
     read_head,
 )
+from geop2p.raster.silence import georeference_not_missed
 from geop2p.raster.virtual import (
     check_leave,
     check_overview_name,
@@ -245,9 +245,7 @@ def _check_opened(dataset: Any, *, source: SceneSource, shown: str, size: int | 
 
 @contextmanager
 def _opened(name: str, *, shown: str, head: bytes) -> Iterator[Any]:
-    with warnings.catch_warnings():
-        # a scene without a georeference is welcome: its map has none either
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with georeference_not_missed():
         try:
             dataset = DatasetReader(name, driver=list(DRIVERS))  # rasterio.open takes one driver
         except (*READ_FAILURES, ValueError, OverflowError) as exc:

@@ -6,6 +6,7 @@ several threads, but then it tells of damaged ones no more (GDAL 3.10).
 """
 
 import threading
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -50,21 +51,34 @@ class SceneReader:
         self._thread.shutdown(wait=True)
 
 
-_READERS: dict[str, SceneReader] = {}
+KEPT = 2
+"""Scenes of one key that are open at a time: the last strip of one may still be under way when the
+next one's first is read."""
+_READERS: defaultdict[str, dict[SceneSource, SceneReader]] = defaultdict(dict)
 _LOCK = threading.Lock()
 
 
 def find_reader(key: str, source: SceneSource) -> SceneReader:
-    """Return this process's reader of that key; it is made at the first call."""
+    """Return this process's reader of a scene under that key; it is made at the first call.
+
+    With the third scene under a key, the first one is closed.
+    """
+    former = None
     with _LOCK:
-        if key not in _READERS:
-            _READERS[key] = SceneReader(source)
-        return _READERS[key]
+        readers = _READERS[key]
+        if source not in readers:
+            if len(readers) == KEPT:
+                former = readers.pop(next(iter(readers)))
+            readers[source] = SceneReader(source)
+        reader = readers[source]
+    if former is not None:
+        former.close()
+    return reader
 
 
 def close_reader(key: str) -> None:
-    """Close this process's reader of that key, if there is one."""
+    """Close this process's readers of that key, if there are any."""
     with _LOCK:
-        reader = _READERS.pop(key, None)
-    if reader is not None:
+        readers = _READERS.pop(key, {})
+    for reader in readers.values():
         reader.close()
