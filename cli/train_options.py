@@ -125,6 +125,10 @@ network_options = in_order(
     setting(
         "upsample", "Doubling of pictures: transposed, or nearest neighbour and then a convolution."
     ),
+    setting(
+        "attention",
+        "Self-attention where the picture is this part of the tile, such as 16. Default: none.",
+    ),
     setting("discriminator", "Judge of overlapping patches, or of single pixels."),
     setting("ndf", "Channels of the discriminator's first layer."),
     setting("n_layers", "Strided layers of the patchgan; 3 see 70x70 pixels."),
@@ -150,6 +154,13 @@ recipe_options = in_order(
     setting("gan_mode", "Adversarial loss: cross-entropy, least squares, or hinge."),
     setting("lambda_fm", "Weight of matching the discriminator's features; 0: none."),
     setting("diffaug", "What the discriminator sees is changed by, true and generated alike."),
+    click.option(
+        "--teacher",
+        default="",
+        metavar="MODEL",
+        help="A trained model, by name or file, whose pictures are to be drawn as well.",
+    ),
+    setting("lambda_distill", "Weight of L1 to the teacher's picture; 0: none."),
     setting("lambda_ce", "Weight of the cross-entropy of the palette's classes; 0: none."),
     setting(
         "ce_temperature",

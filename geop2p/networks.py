@@ -18,11 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from geop2p.attention import SelfAttention
 from geop2p.bounds import MOST_BANDS, MOST_CHANNELS, check_choice, check_count
+from geop2p.errors import ModelError
 from geop2p.norms import NORMS, has_bias, norm_layer
 from geop2p.upsampling import UPSAMPLINGS, ResizeConvolution
 
-NEWER = ("upsample",)
+NEWER = ("upsample", "attention")
 """Entries of a configuration that the first model files did not have."""
 
 
@@ -46,6 +48,9 @@ class GeneratorConfig:
         Dropout of 0.5 in the decoder (U-Net) or in the residual blocks, while training only.
     upsample : str
         How pictures are doubled, see `geop2p.upsampling`: ``transposed`` or ``resize``.
+    attention : int or None
+        Self-attention stands where the picture's side is this part of the tile's: in the decoder of
+        a U-Net, a power of 2 from 4 on; between the blocks of a ResNet, 4. None: nowhere.
     """
 
     arch: str = "unet_256"
@@ -56,6 +61,7 @@ class GeneratorConfig:
     norm: str = "batch"
     dropout: bool = True
     upsample: str = "transposed"
+    attention: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built from.
@@ -72,6 +78,14 @@ class GeneratorConfig:
         check_count(MOST_CHANNELS, ngf=self.ngf)
         if self.max_channels is not None:
             check_count(8 * MOST_CHANNELS, max_channels=self.max_channels)
+        places = [1 << level for level in range(2, UNET_LEVELS.get(self.arch, 3))]
+        if self.attention is not None and (
+            type(self.attention) is not int or self.attention not in places
+        ):
+            raise ModelError(
+                f"attention at 1/{self.attention} of {self.arch} "
+                f"(choose from {', '.join(map(str, places))})"
+            )
 
     @property
     def size_multiple(self) -> int:
@@ -87,10 +101,10 @@ class GeneratorConfig:
         resolution, and 2 + 1 + 3 on the way up: 60 for 6 blocks, 84 for 9. Strides align pixels by
         fours, and only the third of each four sees that far, on both sides. Doubling by ``resize``
         looks back by a pixel of what it doubles, 2 + 1 more: 63 and 87.
-        Instance norm averages over the tile, so its field is the tile.
+        Instance norm averages over the tile, and attention sees all of it: the field is the tile.
         """
         blocks = RESNET_BLOCKS.get(self.arch)
-        if blocks is None or self.norm == "instance":
+        if blocks is None or self.norm == "instance" or self.attention:
             return None
         return 12 + 8 * blocks + (3 if self.upsample == "resize" else 0)
 
@@ -167,9 +181,12 @@ class ResNet(nn.Module):
             *_conv_norm(config, widths[1], widths[2], stride=2, padding=1),
             nn.ReLU(),
         )
-        self.blocks = nn.Sequential(
-            *(ResidualBlock(config, widths[2]) for _ in range(RESNET_BLOCKS[config.arch]))
-        )
+        blocks: list[nn.Module] = [
+            ResidualBlock(config, widths[2]) for _ in range(RESNET_BLOCKS[config.arch])
+        ]
+        if config.attention:
+            blocks.insert(len(blocks) // 2, SelfAttention(widths[2]))
+        self.blocks = nn.Sequential(*blocks)
         self.up = nn.Sequential(
             *_resnet_up(config, widths[2], widths[1]), *_resnet_up(config, widths[1], widths[0])
         )
@@ -216,6 +233,11 @@ GENERATORS: dict[str, Callable[[GeneratorConfig], nn.Module]] = {
     **dict.fromkeys(UNET_LEVELS, UNet),
     **dict.fromkeys(RESNET_BLOCKS, ResNet),
 }
+
+
+def has_attention(network: nn.Module) -> bool:
+    """Return whether the network has self-attention, which only torch runs."""
+    return any(isinstance(module, SelfAttention) for module in network.modules())
 
 
 def build_generator(config: GeneratorConfig) -> nn.Module:
@@ -274,6 +296,7 @@ def _unet_up(config: GeneratorConfig, *, level: int, widths: list[int]) -> nn.Se
         ),
         norm_layer(config.norm, widths[level - 1]),
         *([nn.Dropout(0.5)] if dropped else []),
+        *([SelfAttention(widths[level - 1])] if config.attention == 1 << level else []),
     )
 
 

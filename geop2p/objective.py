@@ -3,13 +3,15 @@
 References
 ----------
 Isola et al. 2017, section 3.1, equation 4, and appendix 6.2.
+Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 2015 (arXiv:1503.02531), and
+Li et al.: GAN Compression, CVPR 2020 (arXiv:2003.08936), section 3.1, for the teacher.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from geop2p.classification import ClassTask, class_loss
 from geop2p.discriminators import Verdict
@@ -22,6 +24,7 @@ OPTION_OF_PART = {
     "generator_gan": "lambda_gan",
     "generator_l1": "lambda_l1",
     "generator_fm": "lambda_fm",
+    "generator_distill": "lambda_distill",
     "generator_ce": "lambda_ce",
 }
 """Parts of the generator's loss, in the order in which they are summed, and their weights."""
@@ -37,9 +40,15 @@ class Guidance:
     ----------
     task : ClassTask or None
         The classes of the maps.
+    teacher : torch.nn.Module or None
+        A generator in evaluation mode, for the same scenes and maps.
+    teacher_sha256 : str
+        Of its model file.
     """
 
     task: ClassTask | None = None
+    teacher: nn.Module | None = None
+    teacher_sha256: str = ""
 
 
 def loss_parts(config: TrainingConfig) -> tuple[str, ...]:
@@ -64,7 +73,7 @@ class Objective:
     Raises
     ------
     OptionError
-        When the recipe asks for classes and there is no palette.
+        When the recipe asks for classes without a palette, or for a teacher that is not given.
     """
 
     def __init__(self, config: TrainingConfig, guidance: Guidance, *, device: torch.device) -> None:
@@ -75,6 +84,10 @@ class Objective:
             raise OptionError(
                 "--lambda-ce needs the classes of the map (give --palette, or one in --card)"
             )
+
+        self._teacher = None if guidance.teacher is None else guidance.teacher.to(device)
+        if config.lambda_distill and self._teacher is None:
+            raise OptionError("--lambda-distill needs --teacher MODEL")
 
     @property
     def matches_features(self) -> bool:
@@ -118,6 +131,14 @@ class Objective:
                 generated, truth, task=self._task, temperature=temperature
             )
         return losses
+
+    def of_student(self, scene: Tensor, generated: Tensor) -> dict[str, Tensor]:
+        """Return how far (N, K, H, W) pictures are from the teacher's, where there is one."""
+        if not self._config.lambda_distill or self._teacher is None:
+            return {}
+        with torch.no_grad():
+            shown = self._teacher(scene)
+        return {"generator_distill": l1_loss(generated, shown)}
 
     def weighted(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Return what the generator minimises: the sum of its parts by their weights."""

@@ -23,7 +23,7 @@ MARGIN = 4
 """Pixels of white round each picture of a grid."""
 
 PANELS = (
-    ("L1 of training (2 is the whole range)", "losses", ("generator_l1",)),
+    ("L1 of training (2 is the whole range)", "losses", ("generator_l1", "generator_distill")),
     (
         "adversarial losses, features, cross-entropy of classes",
         "losses",

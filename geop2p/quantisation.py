@@ -112,6 +112,8 @@ class Int8Entry:
             name = min(different)
             what = "left over" if name in self.ranges else "missing"
             raise ModelError(f"int8: the range of {name[:80]!r} is {what}")
+        if config.attention:
+            raise ModelError("int8: a generator with self-attention cannot run in 8 bits")
         if config.norm != "batch":
             raise ModelError(f"int8: a generator with {config.norm} norm cannot run in 8 bits")
 

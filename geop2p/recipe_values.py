@@ -35,6 +35,8 @@ class RecipeValues:
         pair are from those of the true one.
     diffaug : str
         What the discriminator sees is changed by, as `geop2p.disguise.draw_disguise` takes it.
+    lambda_distill : float
+        Weight of L1 to the picture of a teacher, a model that is trained already (0: none).
     lambda_ce, ce_temperature : float
         Weight of the cross-entropy of classes (0: none), and its temperature.
     class_weights : str
@@ -70,6 +72,7 @@ class RecipeValues:
     gan_mode: str = "vanilla"
     lambda_fm: float = 0.0
     diffaug: str = "none"
+    lambda_distill: float = 0.0
     lambda_ce: float = 0.0
     ce_temperature: float = 0.02
     class_weights: str = "none"
@@ -129,7 +132,7 @@ class RecipeValues:
             raise OptionError(f"--load-size {self.load_size} is below --crop-size {self.crop_size}")
 
     def _check_objective(self) -> None:
-        if not self.lambda_l1 + self.lambda_gan + self.lambda_ce:
+        if not self.lambda_l1 + self.lambda_gan + self.lambda_ce + self.lambda_distill:
             raise OptionError("--lambda-l1 0 and --lambda-gan 0 (the generator is asked nothing)")
         if not self.is_adversarial and (self.lambda_fm or self.diffaug != "none"):
             raise OptionError(
@@ -192,6 +195,7 @@ RANGES: dict[str, Range] = {
     "lambda_l1": Range(0),
     "lambda_gan": Range(0),
     "lambda_fm": Range(0),
+    "lambda_distill": Range(0),
     "lambda_ce": Range(0),
     "ce_temperature": Range(0, is_least_open=True),
     "ema": Range(0, 1, is_most_open=True),

@@ -70,6 +70,8 @@ class Trainer:
         None where the recipe asks for no adversarial loss.
     loss_parts : tuple of str
         Names of the losses that a step returns, see `geop2p.objective.loss_parts`.
+    teacher_sha256 : str
+        Of the teacher's model file, empty where there is none.
 
     Raises
     ------
@@ -82,7 +84,9 @@ class Trainer:
     ) -> None:
         self.config, self.device = config, device
         self.loss_parts = loss_parts(config)
-        self._objective = Objective(config, guidance or Guidance(), device=device)
+        guidance = guidance or Guidance()
+        self.teacher_sha256 = guidance.teacher_sha256
+        self._objective = Objective(config, guidance, device=device)
         self._format = training_format(device)
         self._networks = build_networks(config)
         for number, network in enumerate(self._networks.values()):
@@ -247,6 +251,7 @@ class Trainer:
                 with torch.no_grad():
                     real = self._judge(scene, truth)
             losses = self._objective.of_generator(generated, truth, fake=fake, real=real)
+            losses |= self._objective.of_student(scene, generated)
             self._descend("generator", self._objective.weighted(losses))
         return losses
 

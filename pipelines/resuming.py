@@ -85,6 +85,21 @@ def check_networks(state: Mapping[str, Any], config: TrainingConfig) -> None:
             raise ValueError(f"{name} holds NaN or infinity")
 
 
+def check_teacher(run: Run, state: Mapping[str, Any]) -> None:
+    """Refuse to go on with another teacher than the run was begun with.
+
+    Raises
+    ------
+    CheckpointError
+        When the model file has changed.
+    """
+    if state.get("teacher", "") != run.trainer.teacher_sha256:
+        raise CheckpointError(
+            f"{run.folder}: --teacher {run.settings['teacher']} is not the model that the run was "
+            "begun with (put that one back, or begin a new run)"
+        )
+
+
 def take_over(run: Run, state: Mapping[str, Any]) -> None:
     """Put a run where the checkpoint was; raises what `check_networks` raises."""
     position, sums, seconds = state["position"], state["sums"], state["seconds"]

@@ -26,6 +26,7 @@ from geop2p.facts import CardFacts, band_names, parse_facts, read_facts, reverse
 from geop2p.locking import held
 from geop2p.networks import GeneratorConfig
 from geop2p.pairs import DIRECTIONS, Pair, PairSet, PatchSpec, describe_pair, find_pairs
+from geop2p.palette import Palette
 from geop2p.pipelines.balancing import chances_for
 from geop2p.pipelines.beginning import begin_from
 from geop2p.pipelines.finishing import Finished, finish
@@ -34,6 +35,7 @@ from geop2p.pipelines.recipe_files import read_recipe, recipe_name, write_recipe
 from geop2p.pipelines.resuming import (
     check_epochs_left,
     check_networks,
+    check_teacher,
     extended,
     kept_settings,
     take_over,
@@ -210,6 +212,7 @@ def _resume(
     run = _open(source, folder, settings=settings, facts=facts, options=options, state=state)
     if run.pairs.fingerprint != state.get("fingerprint"):
         raise PairsError(f"{source}: not the pairs that {folder} was trained on (give those)")
+    check_teacher(run, state)
     with told_as_damage(folder):
         take_over(run, state)
     check_epochs_left(run)
@@ -238,11 +241,9 @@ def _open(
         with told_as_damage(folder):
             check_networks(state, config)
     device = training_device(options.device)
-    store = PairStore(found.train, load_size=settings.load_size, is_reversed=is_reversed)
-    store.chances = chances_for(
-        store, sampling=settings.sampling, palette=facts.palette, is_reversed=is_reversed
-    )
-    guidance = guidance_for(config, palette=facts_seen.palette, store=store)
+    store = _training_store(found, settings, facts.palette)
+    palette = facts_seen.palette
+    guidance = guidance_for(config, palette=palette, store=store, teacher=settings.teacher)
     trainer = ready_trainer(
         config, device, guidance=guidance, compile_networks=options.compile_networks
     )
@@ -257,7 +258,7 @@ def _open(
         validator=Validator(
             store=PairStore(_scored(found), load_size=settings.load_size, is_reversed=is_reversed),
             config=config,
-            palette=facts_seen.palette,
+            palette=palette,
         ),
         trainer=trainer,
         save_every=options.save_every,
@@ -276,6 +277,16 @@ def _check_direction(settings: Settings) -> None:
         )
     if settings.jitter_colour and settings.direction == "map-to-scene":
         raise OptionError("--jitter-colour with maps as input (their colours say what is there)")
+
+
+def _training_store(found: PairSet, settings: Settings, palette: Palette | None) -> PairStore:
+    """Return the pairs that train, and the chances with which each is drawn."""
+    is_reversed = settings.direction == "map-to-scene"
+    store = PairStore(found.train, load_size=settings.load_size, is_reversed=is_reversed)
+    store.chances = chances_for(
+        store, sampling=settings.sampling, palette=palette, is_reversed=is_reversed
+    )
+    return store
 
 
 def _scored(found: PairSet) -> tuple[Pair, ...]:

@@ -23,6 +23,8 @@ class TrainOptions(TypedDict, total=False):
     ndf: int
     n_layers: int
     upsample: str
+    attention: int | None
+    teacher: str
     scales: int
     spectral_norm: bool
     epochs: int
@@ -35,6 +37,7 @@ class TrainOptions(TypedDict, total=False):
     gan_mode: str
     lambda_fm: float
     diffaug: str
+    lambda_distill: float
     lambda_ce: float
     ce_temperature: float
     class_weights: str
@@ -75,8 +78,10 @@ class Settings(RecipeValues):
         ``scene-to-map`` or ``map-to-scene``.
     start_from : str
         Model, by name or path, whose weights the generator begins with; empty: random ones.
-    arch, ngf, max_channels, norm, upsample
+    arch, ngf, max_channels, norm, upsample, attention
         The generator, as in `geop2p.networks.GeneratorConfig`.
+    teacher : str
+        A bundled model's name or a model file, whose pictures the generator is to draw as well.
     discriminator, ndf, n_layers, scales, spectral_norm
         The discriminator, as in `geop2p.networks.DiscriminatorConfig`.
 
@@ -94,6 +99,8 @@ class Settings(RecipeValues):
     ndf: int = 64
     n_layers: int = 3
     upsample: str = "transposed"
+    attention: int | None = None
+    teacher: str = ""
     scales: int = 1
     spectral_norm: bool = False
 

@@ -235,6 +235,7 @@ def save(run: Run) -> None:
         "settings": dict(run.settings),
         "facts": run.given_facts.to_dict(),
         "fingerprint": run.pairs.fingerprint,
+        "teacher": run.trainer.teacher_sha256,
         "position": asdict(run.position),
         "sums": run.sums,
         "seconds": run.seconds_trained,

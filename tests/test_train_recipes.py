@@ -93,6 +93,60 @@ def test_every_option_of_the_networks_resumes_as_if_never_stopped(tmp_path, pair
     assert "generator_fm" in log_of(resumed.folder)[0]["losses"]
 
 
+@pytest.fixture
+def teacher(tmp_path, pairs):
+    return str(
+        train(pairs, tmp_path / "teacher", **TINY | {"epochs": 1, "epochs_decay": 0}).model_path
+    )
+
+
+def test_a_student_resumes_as_if_never_stopped(tmp_path, pairs, teacher):
+    options = TINY | {"ngf": 2, "lambda_distill": 50.0, "lambda_gan": 0.0, "teacher": teacher}
+    whole = train(pairs, tmp_path / "whole", **options)
+    stopped = train(pairs, tmp_path / "parts", max_minutes=1e-9, **options)
+    resumed = train(resume=stopped.folder)
+    assert_equal_runs(whole.folder, resumed.folder)
+    assert list(log_of(whole.folder)[0]["losses"]) == ["generator_l1", "generator_distill"]
+
+
+def test_a_student_of_nothing_but_its_teacher_comes_nearer_to_it(tmp_path, pairs, teacher):
+    options = {"lambda_distill": 50.0, "lambda_gan": 0.0, "lambda_l1": 0.0, "teacher": teacher}
+    options |= TINY | {"epochs": 6, "lr": 2e-3}
+    log = log_of(train(pairs, tmp_path / "run", **options).folder)
+    first, last = (log[i]["losses"]["generator_distill"] for i in (0, -1))
+    assert last < 0.85 * first
+
+
+def test_another_teacher_does_not_go_on(tmp_path, pairs, teacher):
+    options = TINY | {"lambda_distill": 50.0, "teacher": teacher}
+    run = train(pairs, tmp_path / "run", max_minutes=1e-9, **options).folder
+    other = train(pairs, tmp_path / "other", max_minutes=1e-9, **TINY).model_path
+    other.replace(teacher)
+    with pytest.raises(CheckpointError, match="is not the model that the run was begun with"):
+        train(resume=run)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"lambda_distill": 50.0}, "needs --teacher"),
+        ({"teacher": "streets"}, "without --lambda-distill"),
+        ({"teacher": "streets", "lambda_distill": 50.0}, "--crop-size 16 does not fit unet_256"),
+    ],
+)
+def test_a_teacher_that_cannot_teach_is_refused(tmp_path, pairs, options, expected):
+    with pytest.raises(OptionError, match=expected):
+        train(pairs, tmp_path / "run", **TINY, **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_of_other_values_is_refused(tmp_path, pairs, teacher):
+    card = tmp_path / "card.json"
+    card.write_text('{"scene_range": [0, 100]}')
+    with pytest.raises(OptionError, match=r"3 bands of uint8 \(0 to 255\) .* \(0 to 100\)"):
+        train(pairs, tmp_path / "run", **TINY, card=card, teacher=teacher, lambda_distill=50.0)
+
+
 def test_a_view_too_small_to_be_judged_is_refused(tmp_path, pairs):
     with pytest.raises(OptionError, match="--crop-size 16 is too small"):
         train(pairs, tmp_path / "run", **TINY | {"n_layers": 3})

@@ -50,6 +50,7 @@ OPTIONS = [
     {"discriminator": DiscriminatorConfig(ndf=4, n_layers=1, spectral_norm=True)},
     {"discriminator": DiscriminatorConfig(ndf=4, n_layers=1, scales=2), "lambda_fm": 10.0},
     {"generator": GeneratorConfig(arch="resnet_6blocks", ngf=4, upsample="resize")},
+    {"generator": GeneratorConfig(arch="resnet_6blocks", ngf=4, attention=4)},
     {"ema": 0.9, "lambda_ce": 1.0, "gan_mode": "hinge", "lambda_gan": 2.0},
 ]
 """Recipes other than the paper's."""

@@ -22,7 +22,7 @@ from geop2p.engines.quantised import (
     store,
 )
 from geop2p.errors import ModelError
-from geop2p.networks import ResNet, UNet
+from geop2p.networks import ResNet, UNet, has_attention
 
 Ranges = Mapping[str, tuple[float, float]]
 """Lowest and highest value of each convolution's input, by the convolution's name in the network.
@@ -68,6 +68,8 @@ def fault_of_int8(network: object) -> str | None:
     """Return why a generator cannot run in 8 bits on this machine, or None when it can."""
     if not isinstance(network, (UNet, ResNet)):
         return "it is for the generators of geop2p"
+    if has_attention(network):
+        return "self-attention cannot be run in 8 bits"
     if any(isinstance(module, nn.InstanceNorm2d) for module in network.modules()):
         return "a norm by each tile's own statistics cannot be run in 8 bits"
     has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]

@@ -20,7 +20,7 @@ from geop2p.allocator import release_freed_memory
 from geop2p.engines.doubling import as_convolution, woven
 from geop2p.engines.folding import fold, is_foldable, plain
 from geop2p.engines.layers import Layer, ResNetLayers, UNetLayers, layers_of
-from geop2p.networks import ResNet, UNet
+from geop2p.networks import ResNet, UNet, has_attention
 
 FEW_BANDS = 8
 """Up to this many bands, a transposed convolution is computed as an ordinary one: oneDNN's
@@ -37,9 +37,9 @@ Function = Callable[[Tensor], Tensor]
 
 
 def is_packable(function: object) -> bool:
-    """Return whether this torch has the operators, and ``function`` is a generator of geop2p's."""
+    """Return whether this torch has the operators, and ``function`` is made of convolutions."""
     has_operators = all(hasattr(torch.ops.mkldnn, name) for name in _OPERATORS)
-    return has_operators and isinstance(function, UNet | ResNet)
+    return has_operators and isinstance(function, UNet | ResNet) and not has_attention(function)
 
 
 def packed(network: nn.Module, shape: tuple[int, ...]) -> Function:
