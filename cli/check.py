@@ -7,6 +7,8 @@ import click
 from geop2p.cli.output import Output, output_options
 from geop2p.redaction import escaped
 
+PICTURE = "every pixel decodes; a picture has no tags, so nothing else was checked"
+
 
 @click.command(epilog="Example: geop2p check map.tif --scene scene.tif")
 @click.argument("map_path", metavar="MAP", type=click.Path())
@@ -21,12 +23,14 @@ def check(map_path: str, *, scene: str | None, output: Output) -> None:
     """Verify that MAP is whole and is what its tags say; exit status 9 when it is not.
 
     Every block of the map, its mask and its overviews is decoded, pixels are compared with their
-    checksum, the layout of a Cloud-Optimised GeoTIFF and the tags are checked.
+    checksum, the layout of a Cloud-Optimised GeoTIFF and the tags are checked. A PNG or JPEG has
+    neither checksum nor tags: it is decoded, no more.
     """
     from geop2p.pipelines.check import check as run
 
     report = run(map_path, scene=scene)
     against = "" if scene is None else f", on the grid and mask of {escaped(scene)}"
     size = f"{report.width} x {report.height}, {report.bands} bands"
-    text = f"{escaped(map_path)}: good: {size}{against}"
+    verdict = "good" if report.model is not None else PICTURE
+    text = f"{escaped(map_path)}: {verdict}: {size}{against}"
     output.result(asdict(report), text=text)

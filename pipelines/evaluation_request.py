@@ -206,6 +206,8 @@ class Evaluation:
                 raise OptionError(f"{what} {number} (expected at least {least})")
         if self.page is not None and self.page.suffix.lower() not in (".html", ".htm"):
             raise OptionError(f"{self.page}: a page is HTML (name it .html)")
+        if self.map_path is not None and self.map_path.suffix.lower() not in (".tif", ".tiff"):
+            raise OptionError(f"{self.map_path}: the map that is kept is a GeoTIFF (name it .tif)")
         if self.page is not None and self.page == self.map_path:
             raise OptionError(f"{self.page}: is the map as well (choose another name)")
 

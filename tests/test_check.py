@@ -94,6 +94,13 @@ def test_a_map_that_does_not_lie_on_its_scene_is_seen(made, tmp_path, change):
         compare_with_scene(made[1], SceneSource(path=str(other)))
 
 
+def test_of_a_picture_it_is_told_that_it_was_only_decoded(tmp_path, run_cli):
+    write_scene(tmp_path / "map.png", landscape(3, 60, 70), driver="PNG", crs=None, transform=None)
+    status, said, _ = run_cli("check", tmp_path / "map.png")
+    assert status == 0
+    assert "every pixel decodes; a picture has no tags, so nothing else was checked" in said
+
+
 def test_another_scene_is_seen(made, copy, tmp_path):
     other = write_scene(tmp_path / "other.tif", landscape(3, 1400, 700, seed=5))
     with pytest.raises(VerificationError, match="was made of another file"):

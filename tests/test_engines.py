@@ -9,8 +9,8 @@ from architecture import ROOT
 from PIL import Image
 from torch import nn
 
+from geop2p.engines import choice, runner
 from geop2p.engines import packed as packed_module
-from geop2p.engines import runner
 from geop2p.engines.choice import CPU_BATCH, Engine, Fitness, choose_engine
 from geop2p.engines.doubling import as_convolution, woven
 from geop2p.engines.folding import folded
@@ -243,6 +243,17 @@ CHOICES = [
 @pytest.mark.parametrize(("asked", "fitness", "expected"), CHOICES)
 def test_what_is_left_open_is_settled_by_what_the_generator_can(asked, fitness, expected):
     assert choose_engine(device="cpu", threads=1, fitness=fitness, **asked).label == expected
+
+
+@pytest.mark.parametrize(("knows", "lines"), [(False, 1), (True, 0)])
+def test_bf16_on_a_processor_without_it_is_warned_of_once(knows, lines, monkeypatch, caplog):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: knows, raising=False)
+    monkeypatch.setattr(choice.platform, "machine", lambda: "x86_64")
+    choice._warn_of_bf16.cache_clear()
+    for _ in range(2):
+        choose_engine(device="cpu", threads=1, precision="bf16")
+    choice._warn_of_bf16.cache_clear()
+    assert len(caplog.records) == lines
 
 
 REFUSED = [

@@ -294,6 +294,9 @@ FAULTS = {
     "no network": (("--pairs", "{pairs}", "--inception", "{scene}"), 4, "no TorchScript"),
     "exists": (("--pairs", "{pairs}", "--page", "{there}"), 5, "there.html: exists"),
     "no page": (("--pairs", "{pairs}", "--page", "page.pdf"), 2, "a page is HTML"),
+    "no map": (
+        ("--scene", "{scene}", "--truth", "{truth}", "--map", "m.png"), 2, "name it .tif",
+    ),
 }  # fmt: skip
 
 

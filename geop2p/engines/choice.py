@@ -1,8 +1,10 @@
 """Which engine, device, precision and batch size: what was left open is settled here."""
 
 import logging
+import platform
 import warnings
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -117,6 +119,8 @@ def choose_engine(
     if precision == "int8":
         _refuse(name == "torch", "engine torch and precision int8 (give one of them)")
         _refuse(fitness.int8_fault is not None, f"precision int8: {fitness.int8_fault}")
+    if is_cpu and precision == "bf16":
+        _warn_of_bf16()
     if name == "auto":
         is_packed = is_cpu and precision != "bf16" and fitness.is_packable
         name = "packed" if is_packed else "torch"
@@ -132,6 +136,17 @@ def choose_engine(
 def _refuse(is_wrong: bool, message: str) -> None:  # noqa: FBT001
     if is_wrong:
         raise OptionError(message)
+
+
+@cache
+def _warn_of_bf16() -> None:
+    """Tell once that this processor has no instructions for bf16, if it is of a known kind."""
+    knows = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    if platform.machine() in ("x86_64", "AMD64") and knows is not None and not knows():
+        logger.warning(
+            "precision bf16: this processor has no instructions for it, and is many times slower "
+            "than in fp32 (leave --precision away)"
+        )
 
 
 def choose_device(device: str) -> str:
