@@ -165,7 +165,7 @@ class Dispatcher:
         if not self._crew.can_hang:
             return math.inf
         tiles = (strip.last - strip.first) * self._plan.job.grid.tile_cols
-        default = max(LEAST_TIMEOUT_S, TILE_TIMEOUT_S * tiles)
+        default = max(LEAST_TIMEOUT_S, TILE_TIMEOUT_S * tiles * self._plan.lane.passes)
         return self._plan.request.worker_timeout or default
 
     def _next(self) -> _Attempt | None:

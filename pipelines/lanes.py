@@ -22,6 +22,7 @@ from torch import nn
 from geop2p.engines.choice import Engine
 from geop2p.engines.reference import TileFunction
 from geop2p.generator import ReadyGenerator, use_exact_kernels
+from geop2p.mirrors import MIRRORS
 from geop2p.model import Model, load_model
 from geop2p.raster.reader import close_reader
 from geop2p.sampling import Sampling
@@ -66,6 +67,12 @@ class LaneSpec:
     is_mirrored: bool = False
     sampling: Sampling | None = None
     opened: Handover = field(default_factory=Handover, compare=False, repr=False)
+
+    @property
+    def passes(self) -> int:
+        """Return how often each tile is drawn."""
+        samples = 0 if self.sampling is None else self.sampling.count
+        return (len(MIRRORS) if self.is_mirrored else 1) + samples
 
     def load(self) -> ReadyGenerator:
         """Return the generator, on its device."""

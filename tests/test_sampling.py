@@ -9,6 +9,7 @@ from torch import nn
 
 from geop2p.engines.choice import Engine
 from geop2p.networks import GeneratorConfig, build_generator, initialise
+from geop2p.pipelines.lanes import LaneSpec
 from geop2p.sampling import Sampler, Sampling, has_dropout, kept_values
 
 PLACES = [(0, 0), (0, 192), (192, 0), (192, 192), (384, 0)]
@@ -108,3 +109,9 @@ def test_models_in_8_bits_are_sampled_in_float32():
     with torch.no_grad():
         found = one.variance(tiles(1), PLACES[:1], group_size=4)
     assert torch.equal(found, spread(tiles(1), PLACES[:1], count=2))
+
+
+def test_a_lane_knows_how_often_it_draws_a_tile():
+    plain = LaneSpec(engine=Engine())
+    both = replace(plain, is_mirrored=True, sampling=Sampling(count=6, seed=0))
+    assert (plain.passes, replace(plain, is_mirrored=True).passes, both.passes) == (1, 4, 10)
