@@ -105,6 +105,26 @@ VARIANTS = (
         options=JUDGED | {"diffaug": "colour+translation+cutout"},
     ),
     Variant(
+        name="ce-balanced",
+        what="ce, pairs with rare classes drawn more often",
+        options=CLASSES | {"sampling": "balanced"},
+    ),
+    Variant(
+        name="ce-jitter",
+        what="ce, scale and colours jittered by a tenth",
+        options=CLASSES | {"jitter_scale": 0.1, "jitter_colour": 0.1},
+    ),
+    Variant(
+        name="ce-cosine",
+        what="ce, the rate falls as a cosine",
+        options=CLASSES | {"schedule": "cosine"},
+    ),
+    Variant(
+        name="ce-attention",
+        what="ce, self-attention at a sixteenth of the tile's side",
+        options=CLASSES | {"attention": 16},
+    ),
+    Variant(
         name="ce-resize",
         what="ce, resizing in place of transposed convolutions",
         options=CLASSES | {"upsample": "resize"},
