@@ -130,10 +130,13 @@ def _summary(report: "TranslateReport") -> str:
         if report.values_clipped
         else ""
     )
+    beside = [name for name in (report.classes, report.vectors) if name is not None]
+    data = f"\nclasses: {', '.join(map(escaped, beside))}" if beside else ""
+    outlines = f", {report.polygons} polygons" if report.vectors is not None else ""
     return (
         f"{escaped(report.path)}: {report.width} x {report.height}, {report.bands} bands, "
         f"{report.tiles} tiles by {report.model}{seen}{stretch}{skipped}{resumed}"
-        f"{unreadable}{clipped}\n{_sureness(report)}"
+        f"{unreadable}{clipped}{data}{outlines}\n{_sureness(report)}"
         f"seconds: {stages} (read and keep overlap with the rest); "
         f"peak memory {report.peak_memory_mib:.0f} MiB"
     )

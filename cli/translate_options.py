@@ -88,6 +88,40 @@ map_options = in_order(
         metavar="FILE.png",
         help="Also draw the map beside its scene.",
     ),
+    click.option(
+        "--palette",
+        metavar="card|NAME|FILE.json",
+        help="Snap the map to the nearest colours of a palette: the model card's, streets, roads, "
+        "or one in a file. Classes and vectors go by it too. Default: the map stays as it is "
+        "drawn, these go by the card's.",
+    ),
+    click.option(
+        "--classes",
+        type=click.Path(),
+        metavar="FILE.tif",
+        help="Also write the index of each pixel's class, with a colour table; 255 is no data.",
+    ),
+    click.option(
+        "--vectors",
+        type=click.Path(),
+        metavar="FILE.gpkg",
+        help="Also write the classes as polygons, in the map's CRS.",
+    ),
+    click.option(
+        "--min-area",
+        type=click.FloatRange(min=0),
+        metavar="AREA",
+        help="Polygons and holes of --vectors that are smaller go to their largest neighbour; "
+        "square metres, or square pixels where the scene has no CRS. Default: 16 pixels.",
+    ),
+    click.option(
+        "--simplify",
+        type=click.FloatRange(min=0),
+        default=1.5,
+        show_default=True,
+        metavar="PIXELS",
+        help="How far outlines of --vectors are simplified; 0 keeps the pixels' edges.",
+    ),
 )
 """Where the map goes and what kind of file it is."""
 

@@ -2,8 +2,8 @@
 
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,6 +41,15 @@ def held(target: Path) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)  # while it is held: whoever waits sees that it is gone
         lock.release()
+
+
+@contextmanager
+def all_held(targets: Iterable[Path]) -> Iterator[None]:
+    """Hold the locks of several targets, see `held`; of none where one is taken."""
+    with ExitStack() as locks:
+        for target in targets:
+            locks.enter_context(held(target))
+        yield
 
 
 def lock_path(target: Path) -> Path:

@@ -15,8 +15,10 @@ from geop2p.engines.packed import is_packable
 from geop2p.errors import OptionError
 from geop2p.grid import Strip, TileGrid
 from geop2p.model import DEFAULT_MODEL, Model, find_model, load_model
+from geop2p.palette import Palette
 from geop2p.pipelines.channels import choose_stretch, choose_values
 from geop2p.pipelines.cluster import lane_threads
+from geop2p.pipelines.colours import choose_palette, palette_tag
 from geop2p.pipelines.confidence import (
     ConfidenceSpec,
     choose_confidence,
@@ -64,6 +66,8 @@ class Plan:
         The generator and how it is run.
     card : ModelCard or None
         The model's; None for a bare function.
+    palette : Palette or None
+        Of map, classes and polygons; None where none of these goes by one.
     map_format : MapFormat
         Driver and creation options of the map.
     tags : dict
@@ -80,6 +84,7 @@ class Plan:
     strips: list[Strip]
     lane: LaneSpec
     card: ModelCard | None
+    palette: Palette | None
     map_format: MapFormat
     tags: Mapping[str, str]
     fingerprint: Mapping[str, Any]
@@ -198,12 +203,12 @@ def make_plan(
     OptionError
         When something of it does not fit.
     """
-    spec, card = scene.spec, chosen.card
-    ground = ground or Ground(own=spec)
+    spec, card, ground = scene.spec, chosen.card, ground or Ground(own=scene.spec)
     if map_format.driver not in PICTURE_DRIVERS:
         check_storable(spec.path, Georeference.of(spec if ground.is_model_out else ground.own))
     engine = _engine(request, chosen.fitness)
     job = _job(request, scene, chosen, batch_size=engine.batch_size)
+    palette = choose_palette(request, card, values=job.values, map_format=map_format)
     tags = _tags(job, chosen, engine) | gsd_tags(ground) | _tta_tags(request)
     tags["GEOP2P_SCENE_HEADER_SHA256"] = identity.header_sha256
     return Plan(
@@ -215,8 +220,9 @@ def make_plan(
         strips=choose_strips(request, job.grid),
         lane=_lane(request, chosen, engine, confidence=job.confidence),
         card=card,
+        palette=palette,
         map_format=map_format,
-        tags=tags,
+        tags=tags | ({} if palette is None or request.palette is None else palette_tag(palette)),
         fingerprint=_fingerprint(job, identity=identity, engine=engine, tags=tags)
         | {"function": None if card is not None else job.lane},  # never met again
     )

@@ -1,7 +1,7 @@
 """What is checked before work starts, and whether it still holds when the map is to be written."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,27 +14,19 @@ from geop2p.errors import (
     OutputError,
     SceneError,
 )
+from geop2p.legend import side_car
 from geop2p.parts import PartStore, part_bytes
 from geop2p.pipelines.confidence import part_planes
-from geop2p.pipelines.confidence_raster import confidence_path, confidence_spec
+from geop2p.pipelines.confidence_raster import confidence_spec
 from geop2p.pipelines.planning import Plan, map_spec, strip_bytes
 from geop2p.pipelines.request import SIDE_OUTPUTS, Request
 from geop2p.raster.identity import SceneIdentity, first_change, identity_of
-from geop2p.raster.mapfile import (
-    CHECKSUM_TAG,
-    FORMAT_TAG,
-    LOSSY_TAG,
-    read_tags,
-    writing_bytes,
-)
+from geop2p.raster.mapfile import PROOF_TAGS, read_tags, writing_bytes
 from geop2p.raster.mapformat import MapFormat, choose_format
-from geop2p.seal import TAG as SEAL_TAG
 from geop2p.writing import disk_full, free_bytes
 
 SHARE_OF_MEMORY = 0.8
 """Of what is free, that a strip may take."""
-FILE_TAGS = frozenset((CHECKSUM_TAG, FORMAT_TAG, LOSSY_TAG, SEAL_TAG))
-"""Of a map's tags, those that its file has beside what its pixels came from."""
 LONGEST_NAME = 255 - len(".." + 16 * "0" + ".parts")
 """Bytes of an output's name: the folder of its parts has a longer one, and file systems a limit."""
 
@@ -61,6 +53,8 @@ def check_paths(request: Request) -> MapFormat:
             raise OutputError(f"{path}: is {outputs[path.absolute()]} (choose another --{option})")
         outputs[path.absolute()] = f"the file of --{option}"
         _check_output(path, request)
+        if option == "classes":
+            _check_output(side_car(path), request)
     return map_format
 
 
@@ -73,19 +67,11 @@ def _check_output(path: Path, request: Request) -> None:
         raise OutputError(f"{path}: is the scene itself (choose another name)")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder (give a file)")
-    is_skipped = request.skip_existing and path in _skipped(request)
-    is_wanted = request.overwrite or is_skipped
-    if path.exists() and not is_wanted:
+    if path.exists() and not (request.overwrite or request.skip_existing):
         raise OutputError(f"{path}: exists (choose another name, or --overwrite)")
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         state = "is not writable" if folder.is_dir() else "does not exist"
         raise OutputError(f"{path}: the folder {folder} {state} (create it or choose another)")
-
-
-def _skipped(request: Request) -> list[Path]:
-    """Return the outputs that tell by their tags what they were made of."""
-    side = request.side_outputs()
-    return [request.out, *(side[name] for name in ("confidence",) if name in side)]
 
 
 def check_apart(request: Request, identity: SceneIdentity) -> None:
@@ -111,32 +97,52 @@ def check_news(plan: Plan) -> None:
     NothingToDoError
         When there is nothing to do.
     """
-    out = plan.request.out
-    if not (plan.request.skip_existing and out.exists()):
+    request, out = plan.request, plan.request.out
+    if not request.skip_existing:
         return
-    changed = [*_changes(plan, out, plan.tags)]
-    if plan.job.confidence is not None:
-        beside = confidence_spec(plan, bands=plan.likely_bands).tags
-        changed += _changes(plan, confidence_path(plan), beside)
-    if not changed:
-        raise NothingToDoError(f"{out}: is there already, of this scene, model and options")
-    if not plan.request.overwrite:
+    if out.exists():
+        changed = _changes(plan)
+        if not changed:
+            raise NothingToDoError(f"{out}: is there already, of this scene, model and options")
+    else:
+        beside = request.side_outputs().values()
+        changed = [(path, "exists, without the map") for path in beside if path.exists()]
+    if changed and not request.overwrite:
         path, what = changed[0]
         raise OutputError(f"{path}: {what} (choose another name, or add --overwrite)")
 
 
-def _changes(plan: Plan, path: Path, tags: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
-    """Yield in what an output is not the one that would be made."""
-    if not path.exists():
-        yield path, f"is missing, while {plan.request.out} exists"
-        return
-    found = read_tags(path)
-    told = {name for name in found if name.startswith("GEOP2P_")} - FILE_TAGS
-    for name in [*tags, *sorted(told - tags.keys())]:
-        if found.get(name) != tags.get(name):
-            yield path, f"exists, of another {name}"
-    if path.stat().st_mtime_ns < plan.identity.newest_ns:
-        yield path, "exists, and is older than its scene"
+def _changes(plan: Plan) -> list[tuple[Path, str]]:
+    """Return in what the outputs are not those that would be made, and which."""
+    out = plan.request.out
+    changed = _other_tags(out, found=read_tags(out), expected=plan.tags)
+    if out.stat().st_mtime_ns < plan.identity.newest_ns:
+        changed.append((out, "exists, and is older than its scene"))
+    for option, path in plan.request.side_outputs().items():
+        if not path.exists():
+            changed.append((path, f"is missing, while {out} exists"))
+        elif option in ("classes", "vectors"):
+            from geop2p.pipelines.classes import expected_and_found  # noqa: PLC0415  shapely
+
+            expected, found = expected_and_found(plan, option)
+            changed += _other_tags(path, found=found, expected=expected)
+        elif option == "confidence":
+            tags = confidence_spec(plan, bands=plan.likely_bands).tags
+            changed += _other_tags(path, found=read_tags(path), expected=tags)
+    return changed
+
+
+def _other_tags(
+    path: Path, *, found: Mapping[str, str], expected: Mapping[str, str]
+) -> list[tuple[Path, str]]:
+    """Return the tags that one has and the other has not, or otherwise."""
+    told = {name for name in found if name.startswith("GEOP2P_")} - set(PROOF_TAGS)
+    names = [*expected, *sorted(told - expected.keys())]
+    return [
+        (path, f"exists, of another {name}")
+        for name in names
+        if found.get(name) != expected.get(name)
+    ]
 
 
 def check_space(plan: Plan, store: PartStore) -> None:
@@ -192,6 +198,10 @@ def needed_bytes(plan: Plan) -> int:
         )
     if plan.job.confidence is not None:  # it stays, while the map is written
         parts += writing_bytes(confidence_spec(plan, bands=bands))
+    if plan.palette is not None:
+        from geop2p.pipelines.classes import staging_bytes  # noqa: PLC0415  shapely
+
+        parts += staging_bytes(plan)
     return parts + writing_bytes(map_spec(plan, bands=bands, is_masked=plan.spec.has_mask))
 
 

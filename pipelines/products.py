@@ -7,9 +7,10 @@ its name or not there at all.
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from geop2p.errors import OutputError
 from geop2p.parts import PartStore, remove_parts
 from geop2p.pipelines.assembly import map_rows
+from geop2p.pipelines.colours import snapped
 from geop2p.pipelines.confidence_raster import write_confidence
 from geop2p.pipelines.planning import Plan, map_spec
 from geop2p.pipelines.regridding import can_have_invalid, on_scene_grid
@@ -28,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
+Work = TypeVar("Work")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,11 @@ class Finished:
 
     def rows(self) -> Iterator[tuple[Pixels, Mask]]:
         """Yield the map by `BLOCK` rows: (K, h, W) in its type, and (h, W) valid."""
+        palette = None if self.plan.request.palette is None else self.plan.palette
+        return self._drawn() if palette is None else snapped(self._drawn(), palette)
+
+    def _drawn(self) -> Iterator[tuple[Pixels, Mask]]:
+        """Yield the map's rows as the generator drew them."""
         drawn = map_rows(
             self.store,
             self.plan.strips,
@@ -83,7 +91,12 @@ def write_products(finished: Finished) -> dict[str, float]:
     OutputError
         When a product cannot be written. Strips are kept unless the map is there.
     """
-    seconds = {name: _timed(make, finished) for name, make in MADE_OF_STRIPS.items()}
+    seconds = {}
+    with ExitStack() as staged:
+        for name, stage in STAGED.items():
+            seconds[name] = _timed(staged.enter_context, stage(finished))
+        for name, make in MADE_OF_STRIPS.items():
+            seconds[name] = _timed(make, finished)
     try:
         remove_parts(finished.plan.request.out)
     except OutputError as exc:  # the map is there, complete
@@ -91,10 +104,33 @@ def write_products(finished: Finished) -> dict[str, float]:
     return seconds | {name: _timed(make, finished) for name, make in MADE_OF_MAP.items()}
 
 
-def _timed(make: Callable[[Finished], None], finished: Finished) -> float:
+def _timed(make: Callable[[Work], object], work: Work) -> float:
     start = time.perf_counter()
-    make(finished)
+    make(work)
     return time.perf_counter() - start
+
+
+@contextmanager
+def _classes(finished: Finished) -> Iterator[None]:
+    if finished.plan.request.classes is None:
+        yield
+        return
+    from geop2p.pipelines.classes import staged_classes  # noqa: PLC0415  shapely, for few
+
+    with staged_classes(finished.plan, finished.rows, is_masked=finished.is_masked):
+        yield
+
+
+@contextmanager
+def _vectors(finished: Finished) -> Iterator[None]:
+    if finished.plan.request.vectors is None:
+        yield
+        return
+    from geop2p.pipelines.classes import staged_vectors  # noqa: PLC0415
+
+    with staged_vectors(finished.plan, finished.rows) as count:
+        finished.tally.sums["polygons"] = count
+        yield
 
 
 def _write_map(finished: Finished) -> None:
@@ -120,6 +156,8 @@ def _write_preview(finished: Finished) -> None:
         save_preview(finished.plan, Path(preview))
 
 
+STAGED = {"classes": _classes, "vectors": _vectors}
+"""Made before the map, by the name of their seconds; they take their names when it is there too."""
 MADE_OF_STRIPS = {"confidence": _write_confidence, "write": _write_map}
 """By the name of their seconds in the report. The map comes last: where it is, all of them are."""
 MADE_OF_MAP = {"preview": _write_preview}

@@ -12,12 +12,20 @@ from geop2p.engines.choice import ENGINES, PRECISIONS
 from geop2p.engines.reference import TileFunction
 from geop2p.errors import OptionError
 from geop2p.model import DEFAULT_MODEL
+from geop2p.palette import Palette
 from geop2p.progress import OnProgress, ignore_progress
 from geop2p.raster.mapformat import FORMATS
 from geop2p.raster.scene import MASK_RULES, MAX_PIXELS, READ_ERRORS, SceneSource
 
-SIDE_OUTPUTS = {"preview": (".png",), "confidence": (".tif", ".tiff")}
+SIDE_OUTPUTS = {
+    "preview": (".png",),
+    "confidence": (".tif", ".tiff"),
+    "classes": (".tif", ".tiff"),
+    "vectors": (".gpkg",),
+}
 """Options that name a file to be made beside the map, and the suffixes that it may have."""
+SIMPLIFY_PIXELS = 1.5
+"""Default tolerance of outlines: steps of single pixels go, corners of buildings stay."""
 
 GSDS = ("scene", "model")
 """Whose ground sample distance."""
@@ -105,6 +113,20 @@ class TranslateOptions(TypedDict, total=False):
         Draw each tile so many times more, with dropout on, and put the spread into ``confidence``.
     sample_seed : int, at least 0
         Of what is dropped. Default 0.
+    palette : str, path or Palette
+        Put each pixel of the map into the nearest colour of this palette: ``card`` (the model's), a
+        shipped name, or a JSON file. ``classes`` and ``vectors`` go by it too. Default: the map is
+        left as it is, these go by the card's.
+    classes : path
+        Also write a GeoTIFF of class indexes with a colour table; 255 is no data.
+    vectors : path
+        Also write a GeoPackage with the polygons of the classes.
+    min_area : float, square metres; square pixels where the map has no CRS
+        Regions and holes that are smaller go to their largest neighbour before ``vectors`` are
+        traced. Default: 16 pixels.
+    simplify : float, pixels
+        A vertex of ``vectors`` goes while the triangle that it spans with its neighbours is smaller
+        than the square of this; 0 keeps the pixels' edges. Default 1.5.
     on_progress : callable
         Gets `geop2p.progress.Progress`.
     """
@@ -148,6 +170,11 @@ class TranslateOptions(TypedDict, total=False):
     confidence: str | os.PathLike[str] | None
     samples: int | None
     sample_seed: int
+    palette: str | os.PathLike[str] | Palette | None
+    classes: str | os.PathLike[str] | None
+    vectors: str | os.PathLike[str] | None
+    min_area: float | None
+    simplify: float
     on_progress: OnProgress
 
 
@@ -196,6 +223,11 @@ class Request:
     confidence: str | os.PathLike[str] | None = None
     samples: int | None = None
     sample_seed: int = 0
+    palette: str | os.PathLike[str] | Palette | None = None
+    classes: str | os.PathLike[str] | None = None
+    vectors: str | os.PathLike[str] | None = None
+    min_area: float | None = None
+    simplify: float = SIMPLIFY_PIXELS
     on_progress: OnProgress = ignore_progress
 
     def __post_init__(self) -> None:
@@ -220,6 +252,7 @@ class Request:
             if value is not None and value < 1:
                 raise OptionError(f"{name} {value} (expected at least 1)")
         self._check_samples()
+        self._check_outlines()
         if self.workers and self.scheduler is not None:
             raise OptionError("workers and a scheduler (give one: processes here, or a cluster)")
         if self.scheduler is None and (self.tls_ca or self.tls_cert or self.tls_key):
@@ -241,6 +274,16 @@ class Request:
             raise OptionError(f"sample seed {self.sample_seed} (expected at least 0)")
         if self.confidence is None:
             raise OptionError("samples without a raster for them (give --confidence FILE.tif)")
+
+    def _check_outlines(self) -> None:
+        """Refuse areas and tolerances that are none, or that nothing is made with."""
+        if self.min_area is not None and not 0 <= self.min_area < math.inf:
+            raise OptionError(f"min area {self.min_area} (expected square metres, at least 0)")
+        if not 0 <= self.simplify < math.inf:
+            raise OptionError(f"simplify {self.simplify} (expected pixels, at least 0)")
+        is_default = self.min_area is None and self.simplify == SIMPLIFY_PIXELS
+        if self.vectors is None and not is_default:
+            raise OptionError("min area and simplify are for polygons (give --vectors FILE.gpkg)")
 
     def side_outputs(self) -> dict[str, Path]:
         """Return the files to be made beside the map, by option."""

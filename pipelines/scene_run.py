@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from geop2p.errors import ModelError, OptionError, SceneError
 from geop2p.grid import Strip
-from geop2p.locking import held
+from geop2p.locking import all_held
 from geop2p.parts import PartStore, remove_temporary
 from geop2p.pipelines.channels import choose_source
 from geop2p.pipelines.cluster import hired
@@ -106,10 +106,12 @@ def begun(request: Request, *, chosen: ChosenModel | None = None) -> Iterator[Sc
     """
     started = time.perf_counter()
     check_paths(request)
-    with held(request.out):
+    outputs = (request.out, *request.side_outputs().values())
+    with all_held(outputs):
         plan = _plan(request, chosen)
         store = PartStore(request.out, plan.fingerprint)
-        remove_temporary(request.out)
+        for path in outputs:
+            remove_temporary(path)
         if request.fresh:
             store.remove()
         check_space(plan, store)

@@ -50,11 +50,16 @@ class TranslateReport:
     batch_size : int, tiles
     is_lossy : bool
         The codec may have changed pixels a little.
+    classes, vectors : str or None
+        Class raster and polygons, where they were asked for.
+    polygons : int
+        In ``vectors``.
     seconds : dict
         By stage, over all strips: ``read`` is how long they waited for their rows; ``prepare``,
         ``generate``, ``blend`` follow each other in the generator's thread, or on its GPU; ``keep``
-        (part files) overlaps with them. ``confidence``, ``write`` (the map: assemble, encode, read
-        back) and ``preview`` come when the last strip is done. ``total`` is wall time.
+        (part files) overlaps with them. ``classes``, ``vectors``, ``confidence``, ``write`` (the
+        map: assemble, encode, read back) and ``preview`` come when the last strip is done.
+        ``total`` is wall time.
     confidence : str or None
         The raster of how sure the map is, where one was asked for.
     disagreement, spread : float or None
@@ -86,6 +91,9 @@ class TranslateReport:
     precision: str
     batch_size: int
     is_lossy: bool
+    classes: str | None
+    vectors: str | None
+    polygons: int
     seconds: Mapping[str, float]
     confidence: str | None
     disagreement: float | None
@@ -98,6 +106,7 @@ def report_on(plan: Plan, tally: Tally, *, seconds: Mapping[str, float]) -> Tran
     """Return the report of a run whose map is written; ``seconds`` by product, and the total."""
     gsd_m = plan.ground.scene_m
     sums, counts, peak = tally.sums, tally.run.counts, peak_memory_mib()
+    beside = {name: str(path) for name, path in plan.request.side_outputs().items()}
     read = sums["seconds_read"] + counts["seconds_read"]  # rows read here are for all strips
     stages = {
         "read": read,
@@ -127,6 +136,9 @@ def report_on(plan: Plan, tally: Tally, *, seconds: Mapping[str, float]) -> Tran
         precision=plan.lane.engine.precision,
         batch_size=plan.lane.engine.batch_size,
         is_lossy=plan.map_format.is_lossy,
+        classes=beside.get("classes"),
+        vectors=beside.get("vectors"),
+        polygons=int(sums["polygons"]),
         seconds={stage: round(value, 3) for stage, value in stages.items()},
         confidence=None if plan.job.confidence is None else str(plan.request.confidence),
         disagreement=root_mean_square(tally, "disagreement"),

@@ -1,5 +1,7 @@
 """Regions of a class raster become polygons without gap or overlap, whatever the bands."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import shapely
@@ -116,3 +118,30 @@ def test_simplified_borders_stay_near_the_pixels(outlines):
     smooth, _ = outlines(raster, tolerance=2.0)
     assert shapely.get_num_coordinates(smooth).sum() < shapely.get_num_coordinates(plain).sum() / 2
     assert shapely.hausdorff_distance(smooth[0], plain[0]) < 2
+
+
+def _peak(height, tmp_path):
+    """Return the most memory, in bytes, that tracing a raster of so many rows takes."""
+
+    def rows():
+        random = np.random.default_rng(0)
+        for _ in range(0, height, 64):
+            yield random.integers(0, 3, (4, 8), np.uint8).repeat(16, axis=0).repeat(16, axis=1)
+
+    joiner = Joiner(height=height, tolerance=1.0, path=tmp_path / "x.pieces")
+    tracemalloc.start()
+    try:
+        for band in region_bands(
+            rows(), size=(height, 128), least_pixels=4, scratch=tmp_path / "x"
+        ):
+            joiner.add(band)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_grows_by_a_few_numbers_a_piece_not_by_pixels(tmp_path, monkeypatch):
+    monkeypatch.setattr(polygonising, "BAND_PIXELS", 128 * 128)
+    low, high = _peak(1024, tmp_path), _peak(8192, tmp_path)
+    assert high < 3 * low  # of eight times the height
+    assert high < 8192 * 128 / 3

@@ -16,6 +16,7 @@ from rasterio.warp import transform as transform_points
 from geop2p.errors import SceneError
 from geop2p.patches import Box
 from geop2p.raster.aligning import box_in, ground_box
+from geop2p.raster.mapformat import MapSpec
 from geop2p.raster.scene import SceneSpec
 
 Points = npt.NDArray[np.float64]
@@ -82,7 +83,7 @@ def reach(scene: SceneSpec, *, crs: str, margin_m: float) -> Box:
         raise _unreachable(scene, exc) from exc
 
 
-def metres_per_unit(scene: SceneSpec) -> tuple[float, float]:
+def metres_per_unit(scene: SceneSpec | MapSpec) -> tuple[float, float]:
     """Return the ground length of one CRS unit along x and y, at the middle of the scene.
 
     References
@@ -101,6 +102,19 @@ def metres_per_unit(scene: SceneSpec) -> tuple[float, float]:
         for i in (1, 2)
     )
     return along_x, along_y
+
+
+def pixel_area_m2(spec: MapSpec) -> float | None:
+    """Return the square metres of ground of one pixel, in the middle of a map that has a CRS.
+
+    None where nobody knows how its CRS lies on the ground.
+    """
+    try:
+        along_x, along_y = metres_per_unit(spec)
+    except TRANSFORM_ERRORS:
+        return None
+    area = abs(spec.transform.determinant) * along_x * along_y
+    return area if math.isfinite(area) and area > 0 else None
 
 
 def _unreachable(scene: SceneSpec, cause: Exception) -> SceneError:

@@ -44,6 +44,10 @@ FORMAT_TAG = "GEOP2P_FORMAT"
 """Tag: GDAL driver that wrote the file."""
 
 
+PROOF_TAGS = (CHECKSUM_TAG, LOSSY_TAG, FORMAT_TAG, SEAL_TAG)
+"""Tags that say something of the file, not of how it was made."""
+
+
 def check_creation_options(target: Path, map_format: MapFormat) -> None:
     """Try the format's creation options on a map of one pixel, before any work is done.
 

@@ -14,8 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.features import shapes, sieve
+from rasterio.windows import Window
 
 from geop2p.faults import around
+from geop2p.raster.opening import CACHE_BYTES
+from geop2p.raster.silence import georeference_not_missed
 
 NO_CLASS = 255
 """Value of what belongs to no class."""
@@ -90,14 +93,27 @@ def _kept(rows: Iterable[Classes], *, size: tuple[int, int], scratch: Path) -> C
 
 
 def _sieved(classes: Classes, *, least_pixels: int, scratch: Path) -> Classes:
-    is_known = np.memmap(scratch.with_suffix(".known"), np.uint8, "w+", shape=classes.shape)
-    for start in range(0, len(classes), LEAST_BAND_ROWS):
-        part = slice(start, start + LEAST_BAND_ROWS)
-        is_known[part] = classes[part] != NO_CLASS
     sieved = np.memmap(scratch.with_suffix(".sieved"), np.uint8, "w+", shape=classes.shape)
-    with around("write blocks"), rasterio.Env():
-        sieve(classes, least_pixels, out=sieved, mask=is_known, connectivity=4)
+    known = scratch.with_suffix(".known.tif")
+    with (
+        around("write blocks"),
+        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_PAM_ENABLED=False),
+        georeference_not_missed(),
+    ):
+        _write_known(known, classes)
+        with rasterio.open(known) as mask:  # of an array, a mask would be copied as a whole
+            sieve(classes, least_pixels, out=sieved, mask=rasterio.band(mask, 1), connectivity=4)
     return sieved
+
+
+def _write_known(path: Path, classes: Classes) -> None:
+    """Write 1 where there is a class, else 0, as a raster."""
+    height, width = classes.shape
+    profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "BIGTIFF": "IF_SAFER"}
+    with rasterio.open(path, "w", height=height, width=width, **profile) as mask:
+        for start in range(0, height, LEAST_BAND_ROWS):
+            part = classes[start : start + LEAST_BAND_ROWS] != NO_CLASS
+            mask.write(part.astype(np.uint8), 1, window=Window(0, start, width, len(part)))
 
 
 def _band(classes: Classes, rows: tuple[int, int]) -> RegionBand:
