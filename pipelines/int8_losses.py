@@ -36,6 +36,26 @@ class MeasuredScene:
     truth: str | os.PathLike[str] | None = None
 
 
+def check_truths(
+    scenes: Sequence[str | os.PathLike[str]],
+    truths: Sequence[str | os.PathLike[str]],
+    *,
+    card: ModelCard,
+) -> None:
+    """Refuse truths that their scenes cannot be compared with, before any work is done.
+
+    Raises
+    ------
+    SceneError, OptionError
+        What `geop2p.raster.scene.open_scene` and `geop2p.truth.open_truth` raise.
+    """
+    for scene, truth in zip(scenes, truths, strict=False):  # none where nothing is compared
+        with open_scene(scene) as opened:
+            spec = opened.spec
+        with open_truth(truth, onto=spec, bands=card.generator.out_bands, palette=card.palette):
+            pass
+
+
 def measure_losses(
     scenes: Sequence[MeasuredScene],
     *,

@@ -21,7 +21,7 @@ from geop2p.errors import ModelError, OptionError, OutputError
 from geop2p.locking import held
 from geop2p.model import Model, find_model, load_model, write_card
 from geop2p.pipelines.calibration_tiles import calibration_tiles
-from geop2p.pipelines.int8_losses import MeasuredScene, measure_losses
+from geop2p.pipelines.int8_losses import MeasuredScene, check_truths, measure_losses
 from geop2p.pipelines.request import Request
 from geop2p.progress import OnProgress, Progress, ignore_progress
 from geop2p.quantisation import Int8Entry, Int8Losses, SourceScene
@@ -175,6 +175,7 @@ def quantize(
     fault = fault_of_int8(loaded.generator)
     if fault is not None:
         raise ModelError(f"{source}: {fault} (it stays a model for float32)")
+    check_truths(settings.scene, settings.truth, card=loaded.card)
     with held(target):
         entry, found = _calibrated(loaded, target=target, scenes=calibrate, settings=settings)
         entry = replace(

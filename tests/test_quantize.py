@@ -199,6 +199,14 @@ def test_statistics_of_each_tile_leave_the_ranges_out(quantised_file):
         (["--calibrate", "s.tif", "--out", "m8.safetensors", "--tiles", "0"], 2, "tiles"),
         (["--calibrate", "s.tif", "--out", "m8.safetensors", "--truth", "s.tif"], 2, "--truth"),
         (["--calibrate", "four.tif", "--out", "m8.safetensors"], 3, "4 bands"),
+        (
+            [
+                *("--calibrate", "s.tif", "--out", "m8.safetensors"),
+                *("--scene", "s.tif", "--truth", "small.tif"),
+            ],
+            3,
+            "small.tif",
+        ),
         (["--calibrate", "masked.tif", "--out", "m8.safetensors"], 3, "valid"),
     ],
 )
@@ -208,6 +216,7 @@ def test_what_cannot_be_done_is_one_line(
     monkeypatch.chdir(tmp_path)
     write_scene(Path("s.tif"), noise(3, 64, 64))
     write_scene(Path("four.tif"), noise(4, 64, 64), photometric="MINISBLACK")
+    write_scene(Path("small.tif"), noise(3, 60, 64), crs=None, transform=None)
     write_scene(Path("masked.tif"), noise(3, 64, 64), valid=noise(1, 64, 64)[0] > 128)
     Path("there.safetensors").write_text("something")
     found, out, err = run_cli("quantize", model_file, *arguments, "--quiet")
