@@ -87,4 +87,4 @@ def _told(scaling: Scaling) -> str:
 def _unit_map(store: PairStore, index: int, config: TrainingConfig) -> Tensor:
     """Return one pair's map, (1, K, H, W) float32 in [-1, 1]."""
     _scene, drawn = store[index]
-    return to_unit(torch.from_numpy(drawn)[None], config.map, device=torch.device("cpu"))
+    return to_unit(torch.from_numpy(drawn.copy())[None], config.map, device=torch.device("cpu"))

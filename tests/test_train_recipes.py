@@ -20,6 +20,14 @@ PALETTE = [
 CLASSES = {"lambda_ce": 1.0, "class_weights": "inverse-sqrt", "ema": 0.9, "gan_mode": "hinge"}
 
 
+@pytest.fixture(autouse=True)
+def every_warning():
+    """Torch tells some things once a process; here a test fails on them whatever ran before."""
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(False)
+
+
 @pytest.fixture
 def pairs(tmp_path):
     return write_pairs(tmp_path / "pairs")
