@@ -11,6 +11,8 @@ from hypothesis import settings
 settings.register_profile("geop2p", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("geop2p")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# as the command does: torch's threads that wait by spinning take the core that the others want
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # nohup, and a shell's &, switch signals off for all that is started below
 for number in (signal.SIGHUP, signal.SIGINT):
     if signal.getsignal(number) is signal.SIG_IGN:

@@ -35,7 +35,7 @@ def damaged_scenes(tmp_path, *, cuts, flips, names=tuple(FORMATS)):
 
 
 def test_some_damage_to_every_format(tmp_path):
-    scenes = damaged_scenes(tmp_path, cuts=4, flips=4)
+    scenes = damaged_scenes(tmp_path, cuts=2, flips=2)
     assert_kept(verdicts(scenes, tmp_path / "w"))
 
 

@@ -91,7 +91,7 @@ def fail_every(job, tmp_path, kind, *, step, first):
 def test_a_fault_at_some_points_leaves_old_or_new_and_the_rerun_is_right(
     job, tmp_path, kind, first
 ):
-    assert fail_every(job, tmp_path, kind, step=10, first=first) > 40
+    assert fail_every(job, tmp_path, kind, step=15, first=first) > 40
 
 
 @pytest.mark.slow

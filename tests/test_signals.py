@@ -96,6 +96,7 @@ def test_patience_leaves_time_within_the_five_seconds_that_are_promised():
 
 
 def stubborn(*, patience):
+    """Start a process; return it once it has been in its long call for a while."""
     process = subprocess.Popen(
         [sys.executable, "-c", STUBBORN, str(patience)],
         stdout=subprocess.PIPE,
@@ -103,6 +104,10 @@ def stubborn(*, patience):
         text=True,
     )
     assert process.stdout.readline() == "ready\n"
+    usage = psutil.Process(process.pid).cpu_times
+    begun = usage().user
+    while usage().user < begun + 0.2:
+        time.sleep(0.02)
     return process
 
 
