@@ -88,9 +88,13 @@ def score_modes(generator: nn.Module, validator: Validator, *, device: torch.dev
 
 
 def _final_generator(run: Run) -> nn.Module:
-    """Return a copy of the generator with the statistics that it will be used with."""
+    """Return a copy of the generator with the statistics that it will be used with.
+
+    Statistics that were frozen are those that the weights were trained with. Averaged weights were
+    trained with none.
+    """
     final = copy.deepcopy(run.trainer.result)
-    if not run.is_frozen:
+    if not run.is_frozen or run.trainer.config.ema:
         measure_statistics(run, final)
     return final
 

@@ -81,6 +81,16 @@ def test_the_model_holds_the_averaged_weights(tmp_path, pairs):
     assert not torch.equal(saved, state["generator"]["stem.1.weight"].half().float())
 
 
+def test_statistics_are_those_of_the_averaged_weights_after_frozen_epochs_too(tmp_path, pairs):
+    options = TINY | {"ema": 0.9, "freeze_norm_epochs": 1, "lr": 2e-3}
+    report = train(pairs, tmp_path / "run", **options)
+    frozen = load_checkpoint(report.folder)["average"]["generator"]
+    model = load_model(report.model_path).generator
+    stored = {name: part for name, part in model.named_buffers() if "running_var" in name}
+    assert stored
+    assert not any(torch.equal(frozen[name], part) for name, part in stored.items())
+
+
 def test_l1_alone_resumes_without_a_discriminator(tmp_path, pairs):
     whole = train(pairs, tmp_path / "whole", **TINY, lambda_gan=0.0)
     stopped = train(pairs, tmp_path / "parts", max_minutes=1e-9, **TINY, lambda_gan=0.0)

@@ -30,16 +30,9 @@ FILES = {
     "streets": ("dubai/{}.jpg", "dubai/{}_labels.png"),
     "roads": ("massachusetts/{}.tif", "massachusetts/{}_roads.tif"),
 }
-COMMON_RECIPE = [
-    *("--arch", "unet_256", "--ngf", "32", "--max-channels", "160"),  # 12 MB in half precision
-    *("--ndf", "16"),  # on a CPU most of a step's time is the discriminator's
-    *("--batch-size", "4", "--lr", "4e-4"),
-    *("--load-size", "0", "--augment", "dihedral"),  # patches keep their ground sample distance
-    *("--freeze-norm-epochs", "1", "--save-minutes", "5"),
-]
 RECIPE = {
-    "streets": [*COMMON_RECIPE, "--epochs", "6", "--epochs-decay", "4"],
-    "roads": [*COMMON_RECIPE, "--epochs", "100", "--epochs-decay", "100"],  # not tried: for a GPU
+    "streets": ["--recipe", "best"],
+    "roads": ["--recipe", "best", "--epochs", "100", "--epochs-decay", "100"],  # for a GPU, not tried
 }
 DEFAULT = ("streets",)
 

@@ -26,7 +26,9 @@ CLASSES = STEADY | {
     "ema": 0.99,
 }
 """What each pixel's class is stands beside L1, rare classes count more, weights are averaged."""
-JUDGED = CLASSES | {"lambda_gan": 1.0}
+LIGHT = CLASSES | {"lambda_ce": 2.0}
+"""The same with colours as the greater part of the loss; what comes after it was tried on this."""
+JUDGED = LIGHT | {"lambda_gan": 1.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,12 @@ VARIANTS = (
         what="batch 4, own scale, turned by quarters, statistics frozen in the last epoch",
         options=STEADY,
     ),
+    Variant(name="steady-ema", what="steady, averaged", options=STEADY | {"ema": 0.99}),
+    Variant(
+        name="steady-l1",
+        what="steady, averaged, L1 alone",
+        options=STEADY | {"ema": 0.99, "lambda_gan": 0.0},
+    ),
     Variant(name="ce", what="steady, L1 and classes, averaged, no discriminator", options=CLASSES),
     Variant(
         name="ce-tta",
@@ -75,63 +83,68 @@ VARIANTS = (
         drawn={"tta": True},
         trained_as="ce",
     ),
-    Variant(name="ce-gan", what="ce with the discriminator", options=JUDGED),
+    Variant(name="light", what="ce, classes weighted 2 in place of 10", options=LIGHT),
     Variant(
-        name="ce-unweighted",
-        what="ce, all classes of one weight",
-        options=CLASSES | {"class_weights": "none"},
+        name="light-tta",
+        what="the same, drawn with --tta",
+        options=LIGHT,
+        drawn={"tta": True},
+        trained_as="light",
     ),
-    Variant(name="ce-last", what="ce, weights not averaged", options=CLASSES | {"ema": 0.0}),
+    Variant(name="light-gan", what="light with the discriminator", options=JUDGED),
     Variant(
-        name="ce-light",
-        what="ce, classes weighted 2 in place of 10",
-        options=CLASSES | {"lambda_ce": 2.0},
+        name="light-unweighted",
+        what="light, all classes of one weight",
+        options=LIGHT | {"class_weights": "none"},
     ),
-    Variant(name="gan-hinge", what="ce-gan, hinge", options=JUDGED | {"gan_mode": "hinge"}),
-    Variant(name="gan-lsgan", what="ce-gan, least squares", options=JUDGED | {"gan_mode": "lsgan"}),
+    Variant(name="light-last", what="light, weights not averaged", options=LIGHT | {"ema": 0.0}),
+    Variant(name="gan-hinge", what="light-gan, hinge", options=JUDGED | {"gan_mode": "hinge"}),
+    Variant(
+        name="gan-lsgan", what="light-gan, least squares", options=JUDGED | {"gan_mode": "lsgan"}
+    ),
     Variant(
         name="gan-spectral",
-        what="ce-gan, hinge, spectral norm",
+        what="light-gan, hinge, spectral norm",
         options=JUDGED | {"gan_mode": "hinge", "spectral_norm": True},
     ),
     Variant(
         name="gan-scales",
-        what="ce-gan, two scales, feature matching",
+        what="light-gan, two scales, feature matching",
         options=JUDGED | {"scales": 2, "lambda_fm": 10.0},
     ),
     Variant(
         name="gan-diffaug",
-        what="ce-gan, disguised pairs",
+        what="light-gan, disguised pairs",
         options=JUDGED | {"diffaug": "colour+translation+cutout"},
     ),
     Variant(
-        name="ce-balanced",
-        what="ce, pairs with rare classes drawn more often",
-        options=CLASSES | {"sampling": "balanced"},
+        name="light-balanced",
+        what="light, pairs with rare classes drawn more often",
+        options=LIGHT | {"sampling": "balanced"},
     ),
     Variant(
-        name="ce-jitter",
-        what="ce, scale and colours jittered by a tenth",
-        options=CLASSES | {"jitter_scale": 0.1, "jitter_colour": 0.1},
+        name="light-jitter",
+        what="light, scale and colours jittered by a tenth",
+        options=LIGHT | {"jitter_scale": 0.1, "jitter_colour": 0.1},
     ),
     Variant(
-        name="ce-cosine",
-        what="ce, the rate falls as a cosine",
-        options=CLASSES | {"schedule": "cosine"},
+        name="light-cosine",
+        what="light, the rate falls as a cosine",
+        options=LIGHT | {"schedule": "cosine"},
     ),
     Variant(
-        name="ce-attention",
-        what="ce, self-attention at a sixteenth of the tile's side",
-        options=CLASSES | {"attention": 16},
+        name="light-attention",
+        what="light, self-attention at a sixteenth of the tile's side",
+        options=LIGHT | {"attention": 16},
     ),
     Variant(
-        name="ce-resize",
-        what="ce, resizing in place of transposed convolutions",
-        options=CLASSES | {"upsample": "resize"},
+        name="light-resize",
+        what="light, resizing in place of transposed convolutions",
+        options=LIGHT | {"upsample": "resize"},
     ),
     Variant(
-        name="ce-resnet",
-        what="ce, a ResNet of 6 blocks, ngf 11, as much work a tile; for `--blend exact`",
-        options=CLASSES | {"arch": "resnet_6blocks", "ngf": 11, "max_channels": None},
+        name="light-resnet",
+        what="light, a ResNet of 6 blocks, ngf 11, as much work a tile; for `--blend exact`",
+        options=LIGHT | {"arch": "resnet_6blocks", "ngf": 11, "max_channels": None},
     ),
 )
