@@ -32,7 +32,7 @@ FILES = {
 }
 RECIPE = {
     "streets": ["--recipe", "best"],
-    "roads": ["--recipe", "best", "--epochs", "100", "--epochs-decay", "100"],  # for a GPU, not tried
+    "roads": ["--recipe", "best", "--epochs", "100", "--epochs-decay", "100"],  # not tried
 }
 DEFAULT = ("streets",)
 
