@@ -352,3 +352,14 @@ def test_previews_show_every_type(tmp_path, dtype):
             scene, tmp_path / "map.tif", generator=identity, preview=tmp_path / "p.png"
         )
     assert (tmp_path / "p.png").stat().st_size > 0
+
+
+def test_a_smaller_picture_of_a_map_has_no_dark_specks_along_its_mask(tmp_path):
+    pixels = np.full((3, 1500, 1500), 200, np.uint8)
+    pixels[:, np.add.outer(np.arange(1500), 3 * np.arange(1500)) < 2000] = 0
+    scene = write_scene(tmp_path / "scene.tif", pixels, nodata=0)
+    geop2p.translate(scene, tmp_path / "map.tif", generator=identity)
+    with open_source(SceneSource(path=str(tmp_path / "map.tif"))) as drawn:
+        shown, valid = drawn.thumbnail(900)
+    assert 0 < (~valid).sum() < valid.sum()
+    assert (shown[:, valid] > 190).all()

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 
 from geop2p.radiometry import value_of_dtype
 from geop2p.raster.opening import SceneSource
@@ -48,10 +48,17 @@ class SceneMask:
             if self._alpha is None:
                 return np.ones(pixels.shape[1:], bool)
             return np.asarray(self._dataset.read(self._alpha, **where) != 0)
-        valid = np.asarray(self._dataset.dataset_mask(**where) != 0)
+        valid = self._own_mask(**where)
         if self._source.mask_rule == "all":
             valid &= self._dataset.read_masks(self._bands, **where).all(axis=0)
         return valid
+
+    def _own_mask(self, **where: Any) -> Mask:
+        """Return the file's own mask; of a smaller one most of what each pixel shows is valid."""
+        if "out_shape" not in where:
+            return np.asarray(self._dataset.dataset_mask(**where) != 0)
+        shrunk = self._dataset.dataset_mask(**where, resampling=Resampling.average)
+        return np.asarray(shrunk > 127)
 
     def _by_value(self, pixels: Pixels, value: float) -> Mask:
         nodata = value_of_dtype(value, pixels.dtype.name)
