@@ -14,6 +14,7 @@ from geop2p.pipelines.recipe_files import LONGEST_TEXT, check_types
 from geop2p.pipelines.training_options import EXTENDABLE, Settings
 from geop2p.pipelines.training_run import Run, tensors_of
 from geop2p.recipe import TrainingConfig
+from geop2p.recipe_values import option
 from geop2p.training import Position, build_networks
 
 
@@ -52,13 +53,13 @@ def extended(folder: Path, kept: Settings, given: Mapping[str, Any]) -> Settings
 
     Raises
     ------
-    CheckpointError
+    OptionError
         When another setting is given than the run was begun with.
     """
     for name, value in given.items():
         if name not in EXTENDABLE and value != getattr(kept, name):
-            raise CheckpointError(
-                f"{folder}: was begun with {name} {getattr(kept, name)!r}, not {value!r} "
+            raise OptionError(
+                f"{folder}: was begun with {option(name)} {getattr(kept, name)}, not {value} "
                 "(leave the option away, or begin a new run)"
             )
     return replace(kept, **{name: value for name, value in given.items() if name in EXTENDABLE})

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -31,7 +31,8 @@ from geop2p.pipelines.balancing import chances_for
 from geop2p.pipelines.beginning import begin_from
 from geop2p.pipelines.finishing import Finished, finish
 from geop2p.pipelines.guidance import guidance_for
-from geop2p.pipelines.recipe_files import read_recipe, recipe_name, write_recipe
+from geop2p.pipelines.recipe_choice import chosen_settings
+from geop2p.pipelines.recipe_files import recipe_name, write_recipe
 from geop2p.pipelines.resuming import (
     check_epochs_left,
     check_networks,
@@ -47,7 +48,7 @@ from geop2p.pipelines.training_device import (
     resident_pairs,
     training_device,
 )
-from geop2p.pipelines.training_options import RunOptions, Settings, TrainOptions
+from geop2p.pipelines.training_options import RunOptions, Settings, TrainOptions, part
 from geop2p.pipelines.training_run import MODEL, Run, run_epochs, trim_log
 from geop2p.recipe import TrainingConfig
 from geop2p.recipe_values import RecipeValues
@@ -122,11 +123,11 @@ def train(
     Raises
     ------
     OptionError
-        For options that contradict each other or the pairs.
+        For options that contradict each other, the pairs, or the run to resume.
     PairsError
         When the pairs cannot be read or do not match.
     CheckpointError
-        When the run to resume has no usable checkpoint or another recipe.
+        When the run to resume has no usable checkpoint.
     OutputError
         When ``out`` holds a run already, is held by another process, or cannot be written to.
     DiskFullError
@@ -138,27 +139,21 @@ def train(
     """
     started = time.monotonic()
     given: dict[str, Any] = dict(options)
-    run_options = RunOptions(**_part(RunOptions, given))
-    given = {name: value for name, value in given.items() if name not in _part(RunOptions, given)}
-    unknown = given.keys() - _part(Settings, given).keys()
+    run_options = RunOptions(**part(RunOptions, given))
+    given = {name: value for name, value in given.items() if name not in part(RunOptions, given)}
+    unknown = given.keys() - part(Settings, given).keys()
     if unknown:
         raise TypeError(f"train() has no option {', '.join(sorted(unknown))}")
     folder = _run_folder(pairs, out, run_options)
     with held(folder), _undisturbed_torch(), _told_as_out_of_memory():
         if run_options.resume is None:
-            run = _begin(pairs, folder, settings=_settings(given), options=run_options)
+            run = _begin(pairs, folder, given=given, options=run_options)
         else:
             run = _resume(pairs, folder, given=given, options=run_options)
         write_recipe(folder, run.settings)
         run_epochs(run)
         finished = finish(run)
     return _report(run, finished, seconds=time.monotonic() - started)
-
-
-def _settings(given: Mapping[str, Any]) -> Settings:
-    """Return the settings of a new run: what was given, else the recipe's."""
-    recipe = read_recipe(given.get("recipe", Settings().recipe))
-    return Settings(**(recipe | dict(given) | {"recipe": recipe["recipe"]}))
 
 
 def _run_folder(pairs: str | Path | None, out: str | Path | None, options: RunOptions) -> Path:
@@ -179,13 +174,14 @@ def _run_folder(pairs: str | Path | None, out: str | Path | None, options: RunOp
 
 
 def _begin(
-    pairs: str | Path | None, folder: Path, *, settings: Settings, options: RunOptions
+    pairs: str | Path | None, folder: Path, *, given: Mapping[str, Any], options: RunOptions
 ) -> Run:
     if has_checkpoint(folder) or (folder / MODEL).exists():
         raise OutputError(
             f"{folder}: holds a run already (--resume goes on with it; or another --out)"
         )
     facts = _facts(options, known=CardFacts())
+    settings = chosen_settings(given, has_palette=facts.palette is not None)
     run = _open(Path(pairs or ""), folder, settings=settings, facts=facts, options=options)
     if settings.start_from:
         begin_from(run, settings.start_from)
@@ -335,18 +331,18 @@ def _config(
     scene, drawn = reversed(specs) if settings.direction == "map-to-scene" else specs
     values = asdict(settings)
     generator = GeneratorConfig(
-        in_bands=scene.bands, out_bands=drawn.bands, **_part(GeneratorConfig, values)
+        in_bands=scene.bands, out_bands=drawn.bands, **part(GeneratorConfig, values)
     )
     judge = values | {"arch": settings.discriminator}
     discriminator = DiscriminatorConfig(
-        bands=scene.bands + drawn.bands, **_part(DiscriminatorConfig, judge)
+        bands=scene.bands + drawn.bands, **part(DiscriminatorConfig, judge)
     )
     return TrainingConfig(
         generator=generator,
         discriminator=discriminator,
         scene=scaling_of(scene.dtype, facts.scene_range),
         map=scaling_of(drawn.dtype, facts.map_range),
-        **_part(RecipeValues, values),
+        **part(RecipeValues, values),
     )
 
 
@@ -370,11 +366,6 @@ def _facts(options: RunOptions, *, known: CardFacts) -> CardFacts:
     if options.gsd_m is not None:
         facts = replace(facts, gsd_m=options.gsd_m)
     return facts
-
-
-def _part(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the values that are fields of a dataclass."""
-    return {entry.name: given[entry.name] for entry in fields(kind) if entry.name in given}
 
 
 @contextmanager

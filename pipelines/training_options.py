@@ -1,8 +1,9 @@
 """The options of a training: those that decide which weights come out, and those that do not."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from geop2p.errors import OptionError
 from geop2p.progress import OnProgress, ignore_progress
@@ -107,6 +108,11 @@ class Settings(RecipeValues):
 
 EXTENDABLE = ("epochs", "epochs_decay", "freeze_norm_epochs")
 """Settings that may differ when a run is resumed."""
+
+
+def part(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the values that are fields of a dataclass."""
+    return {entry.name: given[entry.name] for entry in fields(kind) if entry.name in given}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from pair_files import TINY, write_pairs
 
 from geop2p.checkpoint import load_checkpoint
 from geop2p.cli.main import geop2p
-from geop2p.errors import CheckpointError, OptionError
+from geop2p.errors import OptionError
 from geop2p.model import read_card
 from geop2p.pipelines.recipe_files import read_recipe, recipe_name, shipped_recipes
 from geop2p.pipelines.train import train
@@ -92,8 +92,43 @@ def test_a_resumed_run_keeps_its_recipe(tmp_path):
     write(tmp_path / "mine.json", **SMALL | {"seed": 9})
     train(resume=tmp_path / "run", recipe=recipe, device="cpu")
     assert load_checkpoint(tmp_path / "run")["settings"]["seed"] == SMALL.get("seed", 0)
-    with pytest.raises(CheckpointError, match="was begun with recipe 'mine', not 'best'"):
+    with pytest.raises(OptionError, match="was begun with --recipe mine, not best"):
         train(resume=tmp_path / "run", recipe="best", device="cpu")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": -1, "lr": 0}, {"attention": 7}, {"crop_size": 18}, {"gan_mode": "dcgan"}]
+)
+def test_a_value_that_no_training_can_have_is_told_with_the_recipes_file(tmp_path, wrong):
+    recipe = write(tmp_path / "mine.json", **SMALL | wrong)
+    with pytest.raises(OptionError, match=r"^--recipe .*mine\.json: "):
+        train(write_pairs(tmp_path / "pairs"), tmp_path / "run", recipe=recipe)
+    with pytest.raises(OptionError, match=r"^--lr 0 \(above 0\)"):
+        train(tmp_path / "pairs", tmp_path / "run", recipe="best", lr=0)
+
+
+def test_a_recipe_with_classes_names_itself_and_both_ways_out(tmp_path):
+    pairs = write_pairs(tmp_path / "pairs")
+    told = r"--recipe best has .*lambda_ce 2.*--palette FILE or NAME.*--lambda-ce 0"
+    with pytest.raises(OptionError, match=told):
+        train(pairs, tmp_path / "run", recipe="best", device="cpu")
+    assert not (tmp_path / "run").exists()
+    small = SMALL | {"lambda_ce": 0.0}
+    run = train(pairs, tmp_path / "run", recipe="best", device="cpu", **small).folder
+    assert read_recipe(run / "recipe.json")["class_weights"] == "inverse-sqrt"
+
+
+def test_a_recipe_with_classes_cannot_draw_scenes(tmp_path):
+    options = {"recipe": "best", "direction": "map-to-scene", "palette": "streets"}
+    with pytest.raises(OptionError, match=r"--recipe best .* scenes have no classes"):
+        train(write_pairs(tmp_path / "pairs"), tmp_path / "run", **options)
+
+
+def test_a_recipe_that_contradicts_its_run_is_a_wrong_use(tmp_path):
+    run = train(write_pairs(tmp_path / "pairs"), tmp_path / "run", **TINY).folder
+    for given in (["--recipe", "best"], ["--lr", "0.1"]):
+        result = CliRunner().invoke(geop2p, ["train", "--resume", str(run), *given])
+        assert isinstance(result.exception, OptionError), result.output
 
 
 def test_the_command_takes_a_recipe(tmp_path):

@@ -17,7 +17,6 @@ from PIL import Image
 from geop2p.checkpoint import load_checkpoint
 from geop2p.errors import (
     CheckpointError,
-    ModelError,
     OptionError,
     OutputError,
     PairsError,
@@ -212,7 +211,13 @@ def test_a_run_is_not_begun_over_another(tmp_path, pairs):
         ({"device": "abacus"}, OptionError, "--device"),
         ({"device": "cuda:99"}, OptionError, "CUDA devices"),
         ({"save_every": 0}, OptionError, "--save-every"),
-        ({"arch": "unet_7"}, ModelError, "unet_7"),
+        ({"arch": "unet_7"}, OptionError, "unet_7"),
+        ({"attention": 16}, OptionError, "attention at 1/16 of resnet_6blocks"),
+        ({"scales": 5}, OptionError, "scales is 5"),
+        ({"lambda_gan": 0.0, "spectral_norm": True}, OptionError, "--spectral-norm without a dis"),
+        ({"lambda_gan": 0.0, "gan_mode": "hinge"}, OptionError, "--gan-mode hinge without a dis"),
+        ({"lambda_gan": 0.0, "scales": 2}, OptionError, "--scales 2 without a discriminator"),
+        ({"class_weights": "inverse-sqrt"}, OptionError, "--class-weights without --lambda-ce"),
         ({"seed": -1}, OptionError, "--seed"),
         ({"palette": "nowhere.json"}, OptionError, "nowhere.json"),
     ],
@@ -275,7 +280,7 @@ def test_epochs_that_are_done_cannot_be_taken_back(tmp_path, pairs):
 @pytest.mark.parametrize(
     ("options", "error", "expected"),
     [
-        ({"ngf": 8}, CheckpointError, "begun with ngf 4, not 8"),
+        ({"ngf": 8}, OptionError, "begun with --ngf 4, not 8"),
         ({"out": "elsewhere"}, OptionError, "differ"),
         ({"pairs": "others"}, PairsError, "not the pairs"),
         ({"resume": "nowhere"}, CheckpointError, "no checkpoint"),
