@@ -19,13 +19,13 @@ def clean(folder: str, *, output: Output, dry_run: bool, recursive: bool) -> Non
     locks. What a run is at work on is left and told.
     """
     from geop2p.errors import OutputError
-    from geop2p.leftovers import find_leftovers, remove_leftover
+    from geop2p.leftovers import check_removable, find_leftovers, remove_leftover
 
+    dispose = check_removable if dry_run else remove_leftover
     removed, kept, lines = [], [], []
     for leftover in find_leftovers(Path(folder), is_recursive=recursive):
         try:
-            if not dry_run:
-                remove_leftover(leftover)
+            dispose(leftover)
         except OutputError as exc:
             kept.append(str(leftover.path))
             lines.append(f"left: {exc}")

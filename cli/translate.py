@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -14,7 +14,7 @@ from geop2p.cli.translate_options import (
     scene_options,
     work_options,
 )
-from geop2p.errors import NothingToDoError
+from geop2p.errors import NothingToDoError, SceneError
 from geop2p.redaction import escaped
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def translate(
     *,
     out: str | None,
     out_dir: str | None,
-    scenes_from: TextIO | None,
+    scenes_from: BinaryIO | None,
     map_format: str | None,
     stretch: tuple[str, ...],
     **options: Any,  # noqa: ANN401  each is declared above
@@ -50,8 +50,7 @@ def translate(
     is that of the first. A map that is there already is skipped, so the same command goes on where
     it was interrupted.
     """
-    listed = [] if scenes_from is None else [line.strip() for line in scenes_from]
-    names = [*scenes, *filter(None, listed)]
+    names = [*scenes, *([] if scenes_from is None else _listed(scenes_from))]
     _check_usage(names, out=out, out_dir=out_dir, is_listed=scenes_from is not None)
     options |= {"format": map_format, "stretch": stretch or None}
     if out_dir is not None:
@@ -61,6 +60,23 @@ def translate(
     with output.progress() as on_progress:
         report = run(names[0], str(out), on_progress=on_progress, **options)
     output.result(asdict(report), text=_summary(report))
+
+
+def _listed(file: BinaryIO) -> list[str]:
+    """Return the scenes of a list: its lines without what surrounds them, and no empty ones."""
+    content = file.read()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        found = f"line {content[: exc.start].count(bytes([10])) + 1} is no UTF-8 text"
+    else:
+        if "\0" not in text:
+            return [line.strip() for line in text.split("\n") if line.strip()]
+        found = "holds bytes that are no text"
+    raise SceneError(
+        f"{file.name}: {found} (--scenes-from expects a list of scenes in UTF-8, one a line; give "
+        "a scene itself without it)"
+    )
 
 
 def _check_usage(

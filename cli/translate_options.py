@@ -43,9 +43,9 @@ map_options = in_order(
     ),
     click.option(
         "--scenes-from",
-        type=click.File(),
+        type=click.File("rb"),
         metavar="FILE|-",
-        help="With --out-dir: a list of more scenes, one a line; - is standard input.",
+        help="With --out-dir: a list of more scenes, one a line, in UTF-8; - is standard input.",
     ),
     overwrite_option,
     click.option(

@@ -4,15 +4,15 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from geop2p.errors import OutputError
+from geop2p.errors import OutputError, SceneError
 from geop2p.faults import around
-from geop2p.locking import held
+from geop2p.locking import held, holder_of
 from geop2p.writing import told_as_output_error
 
 KINDS = {
@@ -51,13 +51,33 @@ def find_leftovers(folder: Path, *, is_recursive: bool = False) -> list[Leftover
 
     Raises
     ------
+    SceneError
+        When it is no folder.
     OutputError
-        When it is no folder, or cannot be read.
+        When it cannot be read.
     """
     if not folder.is_dir():
-        raise OutputError(f"{folder}: is no folder (give the one where the outputs are)")
+        raise SceneError(f"{folder}: is no folder (give the one where the outputs are)")
     with told_as_output_error(folder):
         return sorted(_found(folder, is_recursive=is_recursive), key=lambda one: one.path)
+
+
+def check_removable(leftover: Leftover) -> None:
+    """Refuse one that a run is at work on, or that the folder does not let go.
+
+    Raises
+    ------
+    OutputError
+        In either case.
+    """
+    if leftover.process is not None and psutil.pid_exists(leftover.process):
+        raise OutputError(f"{leftover.path}: process {leftover.process} may be writing it")
+    for target in _locked(leftover):
+        holder = holder_of(target)
+        if holder is not None:
+            raise OutputError(f"{leftover.path}: {holder} is at work on {target}")
+    if not os.access(leftover.path.parent, os.W_OK):
+        raise OutputError(f"{leftover.path}: the folder {leftover.path.parent} is not writable")
 
 
 def remove_leftover(leftover: Leftover) -> None:
@@ -68,16 +88,20 @@ def remove_leftover(leftover: Leftover) -> None:
     OutputError
         When one is, or the folder does not let it go.
     """
-    if leftover.process is not None and psutil.pid_exists(leftover.process):
-        raise OutputError(f"{leftover.path}: process {leftover.process} may be writing it (left)")
+    check_removable(leftover)
     with ExitStack() as locks:
-        for target in (leftover.target, leftover.target.parent):
-            locks.enter_context(held(target))  # a training holds its folder
+        for target in _locked(leftover):
+            locks.enter_context(held(target))
         with told_as_output_error(leftover.path), around("remove file"):
             if leftover.kind == "parts":
                 shutil.rmtree(leftover.path)
             else:
                 leftover.path.unlink(missing_ok=True)
+
+
+def _locked(leftover: Leftover) -> tuple[Path, Path]:
+    """Return what a run at work on it holds: a translation its map, a training its folder."""
+    return leftover.target, leftover.target.parent
 
 
 def _found(folder: Path, *, is_recursive: bool) -> Iterator[Leftover]:
@@ -108,4 +132,8 @@ def _recognised(path: Path, *, is_folder: bool) -> Leftover | None:
 
 def _size(path: Path) -> int:
     files = path.iterdir() if path.is_dir() else [path]
-    return sum(file.lstat().st_size for file in files)
+    size = 0
+    for file in files:
+        with suppress(FileNotFoundError):  # a run that goes on renames and removes
+            size += file.lstat().st_size
+    return size

@@ -29,7 +29,7 @@ def held(target: Path) -> Iterator[None]:
     lock = FileLock(path, timeout=0, thread_local=False)  # any thread may let it go
     with told_as_output_error(target):
         try:
-            lock.acquire()
+            _acquire(lock, path)
         except Timeout as exc:
             raise OutputError(
                 f"{target}: is being written by {_holder(path)} (wait for it, or choose another)"
@@ -52,9 +52,41 @@ def all_held(targets: Iterable[Path]) -> Iterator[None]:
         yield
 
 
+def holder_of(target: Path) -> str | None:
+    """Return who holds the lock of a target, None where nobody does; nothing is made or removed.
+
+    Raises
+    ------
+    OutputError
+        When the lock cannot be tried.
+    """
+    path = lock_path(target)
+    if not path.exists():
+        return None
+    lock = FileLock(path, timeout=0, thread_local=False)
+    with told_as_output_error(target):
+        try:
+            lock.acquire()
+        except Timeout:
+            return _holder(path)
+        lock.release()
+    return None
+
+
 def lock_path(target: Path) -> Path:
     """Return the file that is locked for a target."""
     return target.with_name(f".{target.name}.lock")
+
+
+def _acquire(lock: FileLock, path: Path) -> None:
+    """Take a lock at once; a file system that refuses the file is told from a holder."""
+    try:
+        lock.acquire()
+    except Timeout:
+        if path.exists():
+            raise
+        path.touch()  # raises what keeps the file from being made, which passes for a holder
+        lock.acquire()
 
 
 def _own_name() -> str:

@@ -55,6 +55,26 @@ def told_as_output_error(target: Path, *, needed: int | None = None) -> Iterator
         ) from exc
 
 
+def check_folder(target: Path) -> None:
+    """Refuse a target whose folder is missing, no folder, or not writable.
+
+    Raises
+    ------
+    OutputError
+        In any of these cases.
+    """
+    folder = target.parent
+    if folder.is_dir() and os.access(folder, os.W_OK):
+        return
+    if folder.is_dir():
+        why = f"the folder {folder} is not writable (choose another)"
+    elif folder.exists():
+        why = f"{folder} is a file (expected a folder: choose another)"
+    else:
+        why = f"the folder {folder} does not exist (create it or choose another)"
+    raise OutputError(f"{target}: {why}")
+
+
 def disk_full(target: Path, reason: str, *, needed: int | None) -> DiskFullError:
     """Return the error of a target that the disk does not take, with bytes needed and free."""
     free = free_bytes(target.parent)

@@ -14,6 +14,7 @@ from geop2p.palette import Palette
 from geop2p.pipelines.request import Request, TranslateOptions
 from geop2p.progress import OnProgress, ignore_progress
 from geop2p.style import Style, find_palette, read_style
+from geop2p.writing import check_folder
 
 PathLike = str | os.PathLike[str]
 
@@ -221,5 +222,4 @@ def _check_output(path: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{path}: is a folder (give a file)")
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists (choose another name, or --overwrite)")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path}: the folder cannot be written to (create it or choose another)")
+    check_folder(path)

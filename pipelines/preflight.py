@@ -23,7 +23,7 @@ from geop2p.pipelines.request import SIDE_OUTPUTS, Request
 from geop2p.raster.identity import SceneIdentity, first_change, identity_of
 from geop2p.raster.mapfile import PROOF_TAGS, read_tags, writing_bytes
 from geop2p.raster.mapformat import MapFormat, choose_format
-from geop2p.writing import disk_full, free_bytes
+from geop2p.writing import check_folder, disk_full, free_bytes
 
 SHARE_OF_MEMORY = 0.8
 """Of what is free, that a strip may take."""
@@ -59,7 +59,6 @@ def check_paths(request: Request) -> MapFormat:
 
 
 def _check_output(path: Path, request: Request) -> None:
-    folder = path.parent
     excess = len(os.fsencode(path.name)) - LONGEST_NAME
     if excess > 0:
         raise OutputError(f"{path}: the name is {excess} bytes too long (choose another --out)")
@@ -69,9 +68,7 @@ def _check_output(path: Path, request: Request) -> None:
         raise OutputError(f"{path}: is a folder (give a file)")
     if path.exists() and not (request.overwrite or request.skip_existing):
         raise OutputError(f"{path}: exists (choose another name, or --overwrite)")
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        state = "is not writable" if folder.is_dir() else "does not exist"
-        raise OutputError(f"{path}: the folder {folder} {state} (create it or choose another)")
+    check_folder(path)
 
 
 def check_apart(request: Request, identity: SceneIdentity) -> None:

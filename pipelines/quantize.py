@@ -26,7 +26,7 @@ from geop2p.pipelines.request import Request
 from geop2p.progress import OnProgress, Progress, ignore_progress
 from geop2p.quantisation import Int8Entry, Int8Losses, SourceScene
 from geop2p.raster.identity import identity_of
-from geop2p.writing import file_sha256, temporary_folder
+from geop2p.writing import check_folder, file_sha256, temporary_folder
 
 PathLike = str | os.PathLike[str]
 
@@ -208,8 +208,7 @@ def _check_output(target: Path, *, source: Path, overwrite: bool) -> None:
         raise OptionError(f"{target}: a model is a .safetensors file (name it so)")
     if target.is_dir():
         raise OutputError(f"{target}: is a folder (give a file)")
-    if not target.parent.is_dir():
-        raise OutputError(f"{target}: the folder {target.parent} does not exist (create it)")
+    check_folder(target)
     if target.exists() and target.samefile(source):
         raise OutputError(f"{target}: is the model itself (choose another name)")
     if target.exists() and not overwrite:

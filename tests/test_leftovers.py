@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from geop2p.errors import OutputError
+from geop2p.errors import OutputError, SceneError
 from geop2p.leftovers import find_leftovers, remove_leftover
 from geop2p.locking import held
 
@@ -52,11 +52,18 @@ def test_a_dry_run_removes_nothing(maps, run_cli):
     assert sorted(maps.rglob("*")) == before
 
 
-def test_what_a_run_is_at_work_on_is_left(maps, run_cli):
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_what_a_run_is_at_work_on_is_left_and_told_by_its_own_name(maps, run_cli, options):
     with held(maps / "map.tif"):
-        _, out, _ = run_cli("clean", maps)
-        assert out.count("left: ") == 4
-        assert (maps / ".map.tif.0123456789abcdef.parts").exists()
+        _, out, _ = run_cli("clean", maps, *options)
+        left = [line for line in out.splitlines() if line.startswith("left: ")]
+        assert len(set(left)) == 4
+        parts = maps / ".map.tif.0123456789abcdef.parts"
+        assert left[0].startswith(f"left: {parts}: process {os.getpid()} on ")
+        assert left[0].endswith(f"is at work on {maps / 'map.tif'}")
+        assert parts.exists()
+        told = json.loads(run_cli("clean", maps, "--json", *options)[1])
+        assert len(told["left"]) == 4
 
 
 def test_the_file_of_a_living_process_is_left(tmp_path):
@@ -72,5 +79,5 @@ def test_folders_below_are_looked_into_when_asked(maps):
 
 
 def test_what_is_no_folder_is_refused(maps):
-    with pytest.raises(OutputError, match="is no folder"):
+    with pytest.raises(SceneError, match="is no folder"):
         find_leftovers(maps / "map.tif")

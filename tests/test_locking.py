@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from geop2p.errors import OutputError
-from geop2p.locking import held, lock_path
+from geop2p.locking import held, holder_of, lock_path
 
 HOLDER = """
 import sys
@@ -64,6 +65,21 @@ def test_two_threads_of_one_process_exclude_each_other(tmp_path):
         pytest.fail("held twice")
     with held(tmp_path / "map.tif"):
         pass
+
+
+def test_a_holder_is_told_without_a_trace(tmp_path, holder):
+    before = sorted(tmp_path.iterdir())
+    assert holder_of(tmp_path / "map.tif").startswith(f"process {holder.pid} on ")
+    assert holder_of(tmp_path / "other.tif") is None
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(not os.access("/proc", os.W_OK), reason="not as root, or without /proc")
+def test_a_file_system_that_takes_no_lock_is_no_holder():
+    target = Path("/proc/map.tif")
+    with pytest.raises(OutputError, match="cannot be written") as caught, held(target):
+        pytest.fail("held")
+    assert "being written" not in str(caught.value)
 
 
 def test_a_second_run_fails_fast_and_touches_nothing(tmp_path, holder, run_cli):

@@ -187,6 +187,33 @@ def test_an_iterator_that_is_closed_keeps_what_is_finished(tmp_path, scenes, mod
     assert names_in(tmp_path / "maps") == ["a.tif", "b.tif", "c.tif"]
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(b"a.tif\nsc\xe4ne.tif\n", "line 2 is no UTF-8"), (b"II*\0", "holds bytes")],
+)
+def test_a_list_that_is_no_text_is_refused_in_one_line(tmp_path, run_cli, content, found):
+    (tmp_path / "list.txt").write_bytes(content)
+    words = ["translate", "--scenes-from", tmp_path / "list.txt", "--out-dir", tmp_path]
+    status, _, said = run_cli(*words)
+    assert (status, said.count("\n")) == (3, 1)
+    assert f"list.txt: {found}" in said
+    assert "a list of scenes in UTF-8, one a line" in said
+
+
+def test_a_list_may_have_a_byte_order_mark_and_names_with_a_hash(tmp_path, run_cli):
+    text = "\ufeff# one.tif\r\n \r\nt\u00e4l.tif"
+    (tmp_path / "list.txt").write_bytes(text.encode())
+    words = ["translate", "--scenes-from", tmp_path / "list.txt", "--out-dir", tmp_path, "--json"]
+    status, out, _ = run_cli(*words)
+    assert status == 3
+    assert [fact["scene"] for fact in json.loads(out)] == ["# one.tif", "t\u00e4l.tif"]
+
+
+def test_a_file_in_place_of_a_folder_is_told(tmp_path, run_cli, scenes):
+    status, _, said = run_cli("translate", scenes[0], "--out-dir", scenes[1])
+    assert (status, f"{scenes[1]} is a file (expected a folder" in said) == (5, True)
+
+
 def test_json_is_a_list_and_a_second_run_has_nothing_to_do(tmp_path, run_cli, scenes, model):
     (tmp_path / "list.txt").write_text(f"{scenes[1]}\n\n{scenes[2]}\n")
     words = ["translate", scenes[0], "--scenes-from", tmp_path / "list.txt", "-m", model]
