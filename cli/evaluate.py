@@ -50,9 +50,7 @@ pair_options = in_order(
     click.option(
         "--direction",
         type=click.Choice(("scene-to-map", "map-to-scene")),
-        default="scene-to-map",
-        show_default=True,
-        help="What is generated from what.",
+        help="What is generated from what. Default: as the model's card says, else scene-to-map.",
     ),
     click.option(
         "--load-size",

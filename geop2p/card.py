@@ -50,6 +50,10 @@ class Scaling:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ModelError(f"the scaling {self.low}..{self.high} is not a range (low < high)")
 
+    def __str__(self) -> str:
+        """Return it as messages tell it: ``uint8 (0 to 255)``."""
+        return f"{self.dtype} ({self.low:g} to {self.high:g})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:

@@ -17,8 +17,10 @@ from pathlib import Path
 from geop2p.errors import DiskFullError, Geop2pError, OutputError
 from geop2p.faults import around
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
-"""No space, over the quota, over a limit of file sizes, a failing device, one turned read-only."""
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""No space, over the quota, over a limit of file sizes, a failing device."""
+DENIALS = (errno.EROFS, errno.EACCES)
+"""A file system that is read-only, a folder that belongs to somebody else."""
 
 _temporaries: set[Path] = set()
 _folders: set[Path] = set()
@@ -40,7 +42,7 @@ def told_as_output_error(target: Path, *, needed: int | None = None) -> Iterator
     DiskFullError
         For an error of the disk, see `DISK_ERRORS`.
     OutputError
-        For any other.
+        For any other; one of `DENIALS` names the folder.
     """
     try:
         yield
@@ -50,6 +52,11 @@ def told_as_output_error(target: Path, *, needed: int | None = None) -> Iterator
         reason = exc.strerror or str(exc)
         if exc.errno in DISK_ERRORS:
             raise disk_full(target, reason, needed=needed) from exc
+        if exc.errno in DENIALS:
+            raise OutputError(
+                f"{target}: {_refusing(Path(exc.filename or target))} is not writable: {reason} "
+                "(choose another folder, or make it writable)"
+            ) from exc
         raise OutputError(
             f"{target}: cannot be written: {reason} (check the folder, or choose another)"
         ) from exc
@@ -73,6 +80,13 @@ def check_folder(target: Path) -> None:
     else:
         why = f"the folder {folder} does not exist (create it or choose another)"
     raise OutputError(f"{target}: {why}")
+
+
+def _refusing(path: Path) -> Path:
+    """Return what does not let a path be written: a file itself, else the folder it is to be in."""
+    if path.is_file():
+        return path
+    return next((parent for parent in path.parents if parent.is_dir()), path.parent)
 
 
 def disk_full(target: Path, reason: str, *, needed: int | None) -> DiskFullError:

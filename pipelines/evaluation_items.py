@@ -11,6 +11,7 @@ import numpy.typing as npt
 from geop2p.card import ModelCard, Scaling
 from geop2p.errors import OptionError
 from geop2p.model import Model, find_model, load_model
+from geop2p.pairs import DIRECTIONS
 from geop2p.palette import Palette
 from geop2p.pipelines.evaluation_request import Evaluation, PathLike
 from geop2p.raster.scene import SceneSource, SceneSpec
@@ -110,7 +111,35 @@ def read_contenders(asked: Evaluation) -> list[Contender]:
     if asked.against is not None:
         contenders.append(_read("against", asked.against, asked))
         _check_alike(*(contender.card for contender in contenders))
+    if not asked.is_scene:
+        choose_direction(asked, contenders)
     return contenders
+
+
+def choose_direction(asked: Evaluation, contenders: Sequence[Contender]) -> str:
+    """Return what is generated from what in pairs: as asked for, else as the cards say.
+
+    Raises
+    ------
+    OptionError
+        When nothing was asked for, and two models were trained for different directions.
+    """
+    if asked.direction is not None:
+        return asked.direction
+    known = [_direction(contender.card) for contender in contenders]
+    if len(set(known)) > 1:
+        names = ", ".join(f"{c.card.name}: {d}" for c, d in zip(contenders, known, strict=True))
+        raise OptionError(
+            f"models of different directions ({names}; compare models of one, or give --direction)"
+        )
+    return known[0]
+
+
+def _direction(card: ModelCard) -> str:
+    """Return what a card says of its training; the usual way where it says nothing."""
+    options = card.training.get("options")
+    said = options.get("direction") if isinstance(options, Mapping) else None
+    return said if isinstance(said, str) and said in DIRECTIONS else DIRECTIONS[0]
 
 
 def map_source(path: Path, spec: SceneSpec) -> SceneSource:

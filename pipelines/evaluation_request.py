@@ -54,7 +54,8 @@ class EvaluateOptions(TranslateOptions, total=False):
     split : str
         Of the pairs: ``val`` (default), ``train`` or ``all``.
     direction : str
-        Of the pairs: ``scene-to-map`` (default) or ``map-to-scene``.
+        Of the pairs: ``scene-to-map`` or ``map-to-scene``. Default: what the card says that the
+        model was trained for, else ``scene-to-map``.
     load_size : int, pixels
         Side that pairs are resized to, bicubic; 0 (default) keeps their own.
     statistics : str
@@ -106,7 +107,7 @@ class Evaluation:
     truth: PathLike | None = None
     against: PathLike | None = None
     split: str = "val"
-    direction: str = "scene-to-map"
+    direction: str | None = None
     load_size: int = 0
     statistics: str = "card"
     palette: PathLike | Palette | None = None
@@ -185,7 +186,7 @@ class Evaluation:
         if (self.truth is None) != (self.scene is None):
             raise OptionError("--scene and --truth belong together (give both)")
         if self.is_scene:
-            alien = {"split": "val", "direction": "scene-to-map", "load_size": 0}
+            alien = {"split": "val", "direction": None, "load_size": 0}
             kind = "pairs, not for a scene"
         else:
             alien = {"map_path": None, "style": None, "translation": {}}
@@ -201,7 +202,7 @@ class Evaluation:
         modes = STATISTICS[:-1] if self.is_scene else STATISTICS
         for what, found, choices in (
             ("split", self.split, SPLITS),
-            ("direction", self.direction, DIRECTIONS),
+            ("direction", self.direction or DIRECTIONS[0], DIRECTIONS),
             ("statistics", self.statistics, modes),
         ):
             if found not in choices:

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from geop2p.batches import PairStore
-from geop2p.card import Scaling
 from geop2p.classification import CLASS_WEIGHTS, ClassTask, class_shares
 from geop2p.errors import OptionError
 from geop2p.model import Model, load_model
@@ -67,9 +66,9 @@ def _teacher(name: str, config: TrainingConfig) -> Model:
     found = (theirs.in_bands, model.card.scene, theirs.out_bands, model.card.map)
     if found != (ours.in_bands, config.scene, ours.out_bands, config.map):
         raise OptionError(
-            f"--teacher {name}: {theirs.in_bands} bands of {_told(model.card.scene)} to "
-            f"{theirs.out_bands} of {_told(model.card.map)}; the pairs have {ours.in_bands} of "
-            f"{_told(config.scene)} and {ours.out_bands} of {_told(config.map)} "
+            f"--teacher {name}: {theirs.in_bands} bands of {model.card.scene} to "
+            f"{theirs.out_bands} of {model.card.map}; the pairs have {ours.in_bands} of "
+            f"{config.scene} and {ours.out_bands} of {config.map} "
             "(choose a teacher for such pairs)"
         )
     if config.crop_size % theirs.size_multiple:
@@ -78,10 +77,6 @@ def _teacher(name: str, config: TrainingConfig) -> Model:
             f"(it must be a multiple of {theirs.size_multiple})"
         )
     return model
-
-
-def _told(scaling: Scaling) -> str:
-    return f"{scaling.dtype} ({scaling.low:g} to {scaling.high:g})"
 
 
 def _unit_map(store: PairStore, index: int, config: TrainingConfig) -> Tensor:

@@ -25,6 +25,7 @@ from geop2p.pipelines.evaluation_items import (
     Contender,
     Measured,
     Shown,
+    choose_direction,
     choose_palette,
 )
 from geop2p.pipelines.evaluation_request import Evaluation
@@ -62,7 +63,7 @@ class Sampled:
         PairsError
             When a pair cannot be read, or is not what the model takes.
         """
-        is_reversed = self.asked.direction == "map-to-scene"
+        is_reversed = choose_direction(self.asked, self.contenders) == "map-to-scene"
         store = PairStore(
             self.pairs, load_size=self.asked.load_size, is_reversed=is_reversed, cache_bytes=0
         )

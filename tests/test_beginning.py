@@ -33,8 +33,20 @@ def test_a_run_that_learns_nothing_ends_with_the_weights_that_it_began_with(
 
 
 def test_another_network_is_refused_and_nothing_is_left(pairs, model, tmp_path):
-    with pytest.raises(OptionError, match=r"--start-from .*generator"):
-        train(pairs, tmp_path / "run", start_from=str(model), **TINY | {"ngf": 8})
+    other = {"ngf": 8, "max_channels": 16}
+    with pytest.raises(OptionError) as caught:
+        train(pairs, tmp_path / "run", start_from=str(model), **TINY | other)
+    assert str(caught.value) == (
+        f"--start-from {model}: its generator has ngf 4, max_channels none; this run's has ngf 8, "
+        "max_channels 16 (give --ngf 4, leave --max-channels away)"
+    )
     with pytest.raises(ModelError, match=r"none\.safetensors"):
         train(pairs, tmp_path / "run", start_from=str(tmp_path / "none.safetensors"), **TINY)
     assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_other_values_are_told_by_type_and_range(pairs, model, tmp_path):
+    card = tmp_path / "card.json"
+    card.write_text('{"scene_range": [0, 100]}')
+    with pytest.raises(OptionError, match=r"scenes are uint8 \(0 to 255\), .* uint8 \(0 to 100\)"):
+        train(pairs, tmp_path / "run", start_from=str(model), card=card, **TINY)

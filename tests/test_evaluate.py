@@ -12,6 +12,7 @@ from scenes import identity, landscape, read_raster, write_scene
 import geop2p
 from geop2p.batches import PairStore
 from geop2p.card import ModelCard, Scaling
+from geop2p.errors import OptionError
 from geop2p.model import load_model, save_model
 from geop2p.networks import GeneratorConfig, build_generator, initialise
 from geop2p.pairs import find_pairs
@@ -62,12 +63,14 @@ def ground(tmp_path_factory):
     )
 
 
-def small_model(path, *, seed):
+def small_model(path, *, seed, **facts):
     config = GeneratorConfig(arch="resnet_6blocks", ngf=2)
     generator = build_generator(config)
     initialise(generator, seed=seed, std=0.4)
     save_model(
-        path, generator, ModelCard(name=path.stem, generator=config, tile=64, palette=PALETTE)
+        path,
+        generator,
+        ModelCard(name=path.stem, generator=config, tile=64, palette=PALETTE, **facts),
     )
     return path
 
@@ -250,6 +253,26 @@ def test_pairs_are_scored_as_training_scores_them(ground, pairs):
 def test_a_split_is_chosen(ground, pairs, split, count):
     report = geop2p.evaluate(model=ground.model, pairs=pairs, split=split, modes=False, draws=10)
     assert (report.items, report.kind) == (count, "pairs")
+
+
+def test_pairs_are_read_in_the_direction_of_the_card(ground, pairs, tmp_path):
+    training = {"options": {"direction": "map-to-scene"}}
+    back = small_model(tmp_path / "back.safetensors", seed=0, training=training)
+    options = {"pairs": pairs, "modes": False, "draws": 10}
+    found = {
+        (model, direction): geop2p.evaluate(model=model, **options, **direction_of(direction))
+        for model in (ground.model, back)
+        for direction in (None, "scene-to-map", "map-to-scene")
+    }
+    l1 = {key: report.scores["l1"] for key, report in found.items()}
+    assert l1[back, None] == l1[back, "map-to-scene"] != l1[back, "scene-to-map"]
+    assert l1[ground.model, None] == l1[ground.model, "scene-to-map"] == l1[back, "scene-to-map"]
+    with pytest.raises(OptionError, match=r"a: scene-to-map, back: map-to-scene"):
+        geop2p.evaluate(model=ground.model, against=back, **options)
+
+
+def direction_of(word):
+    return {} if word is None else {"direction": word}
 
 
 def test_a_page_needs_nothing_else_and_shows_best_median_and_worst(ground, tmp_path, run_cli):
