@@ -186,7 +186,7 @@ class Evaluation:
         if (self.truth is None) != (self.scene is None):
             raise OptionError("--scene and --truth belong together (give both)")
         if self.is_scene:
-            alien = {"split": "val", "direction": None, "load_size": 0}
+            alien: dict[str, Any] = {"split": "val", "direction": None, "load_size": 0}
             kind = "pairs, not for a scene"
         else:
             alien = {"map_path": None, "style": None, "translation": {}}
