@@ -17,6 +17,7 @@ import os
 import warnings
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +65,10 @@ class Inception:
                 self._network = network.eval()
             found, probabilities = self(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
         except LOAD_ERRORS as exc:
-            raise _unfit(path, str(exc).strip().splitlines()[-1:]) from exc
+            # what torch's reader says of other files is several sentences about its own insides
+            is_foreign = not is_zipfile(path) or "PytorchStreamReader" in str(exc)
+            reasons = str(exc).strip().splitlines()[-1:]
+            raise _unfit(path, ["not of that format"] if is_foreign else reasons) from exc
         if found.shape != (2, features) or probabilities.ndim != 2:
             raise _unfit(path, [f"it returns {tuple(found.shape)} for 2 pictures"])
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
+from matplotlib.ticker import MaxNLocator
 
 from geop2p.writing import write_atomically
 
@@ -25,20 +27,18 @@ MARGIN = 4
 PANELS = (
     ("L1 of training (2 is the whole range)", "losses", ("generator_l1", "generator_distill")),
     (
-        "adversarial losses, features, cross-entropy of classes",
+        "adversarial losses",
         "losses",
-        (
-            "generator_gan",
-            "discriminator_real",
-            "discriminator_fake",
-            "generator_fm",
-            "generator_ce",
-        ),
+        ("generator_gan", "discriminator_real", "discriminator_fake"),
     ),
+    ("feature matching", "losses", ("generator_fm",)),
+    ("cross-entropy of classes", "losses", ("generator_ce",)),
     ("PSNR of validation (dB)", "validation", ("psnr_db",)),
     ("SSIM and accuracy of validation", "validation", ("ssim", "accuracy")),
 )
-"""Title, group of the log's entries, and curves of each panel of the plot."""
+"""Title, group of the log's entries, and curves of each panel of the plot: those of one size."""
+COLUMNS, PANEL = 2, (5.0, 3.5)
+"""Panels beside each other, and width and height of each in inches."""
 
 
 def save_grid(path: Path, rows: Sequence[Sequence[Picture]]) -> None:
@@ -111,7 +111,9 @@ def draw_panels(panels: Sequence[tuple[str, Picture | Heat]]) -> bytes:
 
 
 def plot_log(log_path: Path, plot_path: Path) -> None:
-    """Draw losses and validation scores of a run's log, by epoch, as a PNG.
+    """Draw losses and validation scores of a run's log, by epoch, as a PNG of 1000 pixels' width.
+
+    Losses that the run does not have get no panel.
 
     Raises
     ------
@@ -120,11 +122,18 @@ def plot_log(log_path: Path, plot_path: Path) -> None:
     """
     lines = log_path.read_text(encoding="utf-8").splitlines()
     entries = [json.loads(line) for line in lines]
+    shown = [
+        (title, group, names)
+        for title, group, names in PANELS
+        if any(name in entry.get(group, {}) for entry in entries for name in names)
+    ]
+    rows = max(1, math.ceil(len(shown) / COLUMNS))
     with mpl.rc_context({"font.size": 9, "axes.grid": True, "grid.alpha": 0.3}):
-        figure = Figure(figsize=(10, 7), layout="constrained")
-        panels = figure.subplots(2, 2)
-        for panel, (title, group, names) in zip(panels.flat, PANELS, strict=True):
+        figure = Figure(figsize=(COLUMNS * PANEL[0], rows * PANEL[1]), layout="constrained")
+        for place, (title, group, names) in enumerate(shown, start=1):
+            panel = figure.add_subplot(rows, COLUMNS, place)
             panel.set(title=title, xlabel="epoch")
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             _draw(panel, [(entry["epoch"], entry.get(group, {})) for entry in entries], names=names)
         _write_figure(plot_path, figure)
 
@@ -143,9 +152,10 @@ def _framed(picture: Picture) -> Picture:
 def _draw(
     panel: Axes, epochs: Sequence[tuple[int, Mapping[str, float]]], *, names: Sequence[str]
 ) -> None:
+    marker = "o" if len(epochs) == 1 else None  # a line of one point is none
     for name in names:
         points = [(epoch, values[name]) for epoch, values in epochs if name in values]
         if points:
-            panel.plot(*zip(*points, strict=True), label=name.replace("_", " "))
+            panel.plot(*zip(*points, strict=True), marker=marker, label=name.replace("_", " "))
     if len(names) > 1 and panel.lines:
         panel.legend()

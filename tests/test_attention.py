@@ -3,8 +3,10 @@ import torch
 
 from geop2p.attention import SelfAttention
 from geop2p.card import ModelCard, card_from_json
+from geop2p.engines.choice import Engine
 from geop2p.engines.int8 import fault_of_int8
 from geop2p.engines.packed import is_packable
+from geop2p.engines.runner import make_runner
 from geop2p.errors import ModelError
 from geop2p.networks import GeneratorConfig, build_generator, initialise
 
@@ -53,6 +55,19 @@ def test_torch_alone_runs_it(arch, attention):
     assert not is_packable(network)
     assert fault_of_int8(network) == "self-attention cannot be run in 8 bits"
     assert is_packable(generator(arch, None))
+
+
+def test_the_packed_engine_says_plainly_that_it_cannot_and_leaves_it_to_torch(caplog):
+    network = generator("unet_128", 16)
+    tiles = torch.rand(1, 3, 128, 128)
+    engine = Engine(device="cpu", precision="fp32", batch_size=1, threads=1, name="packed")
+    with torch.no_grad():
+        assert torch.allclose(make_runner(network, engine)(tiles), network(tiles), atol=1e-5)
+    (told,) = caplog.messages
+    assert told == (
+        "engine packed: it cannot run the generator's attention (give --engine torch); "
+        "the torch engine is used"
+    )
 
 
 @pytest.mark.parametrize(

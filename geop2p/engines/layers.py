@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from geop2p.engines.folding import CONVOLUTIONS
-from geop2p.networks import ResidualBlock, ResNet, UNet
+from geop2p.networks import ResidualBlock, ResNet, UNet, has_attention
 
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.Tanh)
 _NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d)
@@ -67,8 +67,10 @@ def layers_of(network: nn.Module) -> UNetLayers | ResNetLayers:
     ------
     TypeError
         When it is neither a `geop2p.networks.UNet` nor a `geop2p.networks.ResNet`, or has modules
-        that those do not have.
+        that those do not have, or attention.
     """
+    if has_attention(network):
+        raise TypeError("it cannot run the generator's attention (give --engine torch)")
     if isinstance(network, UNet):
         decoder = [*network.decoder, network.head]
         return UNetLayers(
