@@ -136,7 +136,7 @@ class RecipeValues:
             raise OptionError("--lambda-l1 0 and --lambda-gan 0 (the generator is asked nothing)")
         if not self.is_adversarial and (self.lambda_fm or self.diffaug != "none"):
             raise OptionError(
-                "--lambda-gan 0 has no discriminator (leave --lambda-fm and --diffaug away)"
+                "--lambda-gan 0 has no discriminator (with it go --lambda-fm 0 and --diffaug none)"
             )
 
 

@@ -37,8 +37,8 @@ def chosen_settings(given: Mapping[str, Any], *, has_palette: bool) -> Settings:
     if fault is not None:
         is_recipes = "recipe" in given and fault == _fault(Settings(**recipe))
         raise OptionError(f"--recipe {given['recipe']}: {fault}" if is_recipes else fault)
-    if "recipe" in given and "lambda_ce" not in given and settings.lambda_ce:
-        _check_classes(settings, given["recipe"], has_palette=has_palette)
+    if "recipe" in given:
+        _check_classes(settings, given, has_palette=has_palette)
     _check_effects(settings, given)
     return settings
 
@@ -58,15 +58,22 @@ def _fault(settings: Settings) -> str | None:
     return None
 
 
-def _check_classes(settings: Settings, recipe: object, *, has_palette: bool) -> None:
-    """Refuse a recipe with a loss of classes where there are none: nobody gave ``--lambda-ce``."""
-    asked = f"--recipe {recipe} has a loss of classes (lambda_ce {settings.lambda_ce:g})"
-    if settings.direction == "map-to-scene":
-        raise OptionError(f"{asked}, and scenes have no classes (give --lambda-ce 0)")
-    if not has_palette:
+def _check_classes(settings: Settings, given: Mapping[str, Any], *, has_palette: bool) -> None:
+    """Refuse a recipe that asks for classes where there are none: nobody gave the option."""
+    name, ways = f"--recipe {given['recipe']}", "give --palette FILE or NAME, such as streets"
+    if settings.lambda_ce and "lambda_ce" not in given:
+        asked = f"{name} has a loss of classes (lambda_ce {settings.lambda_ce:g})"
+        if settings.direction == "map-to-scene":
+            raise OptionError(f"{asked}, and scenes have no classes (give --lambda-ce 0)")
+        if not has_palette:
+            raise OptionError(
+                f"{asked} and needs the palette of the maps ({ways}, or --lambda-ce 0 to train "
+                "without)"
+            )
+    if settings.sampling == "balanced" and "sampling" not in given and not has_palette:
         raise OptionError(
-            f"{asked} and needs the palette of the maps "
-            "(give --palette FILE or NAME, such as streets, or --lambda-ce 0 to train without)"
+            f"{name} balances classes and needs the palette of the maps ({ways}, or --sampling "
+            "uniform)"
         )
 
 

@@ -118,6 +118,12 @@ def test_a_recipe_with_classes_names_itself_and_both_ways_out(tmp_path):
     assert read_recipe(run / "recipe.json")["class_weights"] == "inverse-sqrt"
 
 
+def test_a_recipe_that_balances_classes_names_itself_too(tmp_path):
+    recipe = write(tmp_path / "mine.json", **SMALL | {"sampling": "balanced"})
+    with pytest.raises(OptionError, match=r"mine\.json balances .*--palette.*--sampling uniform"):
+        train(write_pairs(tmp_path / "pairs"), tmp_path / "run", recipe=recipe)
+
+
 def test_a_recipe_with_classes_cannot_draw_scenes(tmp_path):
     options = {"recipe": "best", "direction": "map-to-scene", "palette": "streets"}
     with pytest.raises(OptionError, match=r"--recipe best .* scenes have no classes"):
