@@ -11,7 +11,7 @@ PICTURE = "every pixel decodes; a picture has no tags, so nothing else was check
 
 
 @click.command(epilog="Example: geop2p check map.tif --scene scene.tif")
-@click.argument("map_path", metavar="MAP", type=click.Path())
+@click.argument("map_path", metavar="MAP", type=click.Path(readable=False))
 @click.option(
     "--scene",
     type=click.Path(),
@@ -30,6 +30,10 @@ def check(map_path: str, *, scene: str | None, output: Output) -> None:
 
     report = run(map_path, scene=scene)
     against = "" if scene is None else f", on the grid and mask of {escaped(scene)}"
+    if scene is not None and report.is_at_model_gsd:
+        against = (
+            f", on the ground and mask of {escaped(scene)}, at the model's ground sample distance"
+        )
     size = f"{report.width} x {report.height}, {report.bands} bands"
     verdict = "good" if report.model is not None else PICTURE
     text = f"{escaped(map_path)}: {verdict}: {size}{against}"

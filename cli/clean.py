@@ -8,7 +8,7 @@ from geop2p.cli.output import Output, output_options
 
 
 @click.command(epilog="Example: geop2p clean maps/ --dry-run")
-@click.argument("folder", type=click.Path())
+@click.argument("folder", type=click.Path(readable=False))
 @click.option("-n", "--dry-run", is_flag=True, help="List what would be removed, remove nothing.")
 @click.option("-r", "--recursive", is_flag=True, help="Look into the folders below, too.")
 @output_options

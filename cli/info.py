@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: geop2p info scene.tif")
-@click.argument("file", type=click.Path())
+@click.argument("file", type=click.Path(readable=False))
 @output_options
 def info(file: str, output: Output) -> None:
     """Explain FILE: a raster, a model file, or a bundled model by name."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: geop2p translate scene.tif --out map.tif --overlap 96")
-@click.argument("scenes", metavar="SCENE...", nargs=-1, type=click.Path())
+@click.argument("scenes", metavar="SCENE...", nargs=-1, type=click.Path(readable=False))
 @map_options
 @generator_options
 @confidence_options

@@ -22,7 +22,11 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  whatever the file holds
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"it has more than {MOST_BYTES} bytes")
-    return parse_json(content.decode("utf-8"))
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise ValueError("it is no text in UTF-8, as JSON is") from exc
+    return parse_json(text)
 
 
 def parse_json(text: str) -> Any:  # noqa: ANN401  whatever the text holds

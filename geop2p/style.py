@@ -159,16 +159,37 @@ def find_style(name_or_path: str | Path) -> Path:
     shipped = shipped_styles()
     if str(name_or_path) in shipped:
         return shipped[str(name_or_path)]
-    path = Path(name_or_path)
-    if not path.is_file():
-        names = ", ".join(shipped)
-        raise OptionError(f"{path}: no such file (give a JSON file, or a shipped name: {names})")
-    return path
+    return _existing(name_or_path, names=list(shipped))
 
 
 def find_palette(name_or_path: str | Path) -> Palette:
-    """Read a shipped palette by name, or one from a file; raises what `read_palette` raises."""
-    return read_palette(find_style(name_or_path))
+    """Read a shipped palette by name, or one from a file.
+
+    Raises
+    ------
+    OptionError
+        When there is neither, or the file is no palette.
+    """
+    path = shipped_styles().get(str(name_or_path))
+    return read_palette(path or _existing(name_or_path, names=shipped_palettes()))
+
+
+def shipped_palettes() -> list[str]:
+    """Return the names of the palettes that ship: the other `shipped_styles` draw vectors."""
+    return [name for name, path in shipped_styles().items() if _is_palette(path)]
+
+
+def _is_palette(path: Path) -> bool:
+    return isinstance(read_json(path), list)
+
+
+def _existing(name_or_path: str | Path, *, names: list[str]) -> Path:
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise OptionError(
+            f"{path}: no such file (give a JSON file, or a shipped name: {', '.join(names)})"
+        )
+    return path
 
 
 def _parse_rule(entry: Mapping[str, Any]) -> Rule:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geop2p.errors import SceneError, VerificationError
-from geop2p.pipelines.ground import size_in
+from geop2p.pipelines.ground import OUT_GSD_TAG, size_in
 from geop2p.raster.checking import MapFacts, compare_with_scene, read_whole
 from geop2p.raster.identity import identity_of
 from geop2p.raster.mapfile import CHECKSUM_TAG, FORMAT_TAG, LOSSY_TAG
 from geop2p.raster.mapformat import PICTURE_DRIVERS
-from geop2p.raster.opening import check_file
+from geop2p.raster.recognising import check_map_head
 from geop2p.raster.scene import SceneSource
 from geop2p.seal import TAG as SEAL_TAG
 from geop2p.seal import is_intact
@@ -51,6 +51,8 @@ class CheckReport:
         What drew it, by its tags.
     scene : str or None
         The scene that it was compared with.
+    is_at_model_gsd : bool
+        The map has the model's ground sample distance, not its scene's pixel grid.
     """
 
     path: str
@@ -61,6 +63,7 @@ class CheckReport:
     checksum: str | None
     model: str | None
     scene: str | None
+    is_at_model_gsd: bool
 
 
 def check(
@@ -80,10 +83,11 @@ def check(
     VerificationError
         When a block does not decode, or checksum, layout, tags, georeference or mask are wrong.
     SceneError
-        When map or scene is no file, or the scene cannot be read.
+        When map or scene is no file, the map a file of quite another kind, or the scene cannot be
+        read.
     """
     path = Path(map_path)
-    check_file(os.fspath(path))
+    check_map_head(os.fspath(path))
     facts = read_whole(path)
     if facts.driver not in PICTURE_DRIVERS:
         _check_tags(path, facts)
@@ -98,6 +102,7 @@ def check(
         checksum=facts.tags.get(CHECKSUM_TAG),
         model=facts.tags.get("GEOP2P_MODEL"),
         scene=None if scene is None else os.fspath(scene),
+        is_at_model_gsd=OUT_GSD_TAG in facts.tags,
     )
 
 

@@ -15,7 +15,7 @@ from geop2p.radiometry import MapValues
 from geop2p.raster.mapformat import MapFormat
 from geop2p.raster.polygonising import NO_CLASS
 from geop2p.raster.verifying import Mask, Pixels
-from geop2p.style import find_palette, shipped_styles
+from geop2p.style import find_palette, shipped_palettes
 
 logger = logging.getLogger(__name__)
 
@@ -103,21 +103,9 @@ def _named(request: Request, card: ModelCard | None, *, option: str) -> Palette:
         name = "a function" if card is None else f"the model {card.name}"
         raise OptionError(
             f"--{option}: {name} has no palette in its card (give --palette FILE.json, or one of "
-            f"{', '.join(_shipped())})"
+            f"{', '.join(shipped_palettes())})"
         )
     return card.palette
-
-
-def _shipped() -> list[str]:
-    """Return the names of palettes that ship: styles draw vectors."""
-    names = []
-    for name in shipped_styles():
-        try:
-            find_palette(name)
-        except OptionError:
-            continue
-        names.append(name)
-    return names
 
 
 def _check_map(card: ModelCard | None, values: MapValues, *, option: str) -> None:

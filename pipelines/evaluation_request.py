@@ -196,7 +196,8 @@ class Evaluation:
             value = getattr(self, name)
             if value not in (default, shared.get(name, default)):
                 named = next(iter(value)) if isinstance(value, Mapping) else name
-                raise OptionError(f"{named} is for {kind} (leave it out)")
+                option = "--map" if named == "map_path" else f"--{named.replace('_', '-')}"
+                raise OptionError(f"{option} is for {kind} (leave it out)")
 
     def _check_choices(self) -> None:
         modes = STATISTICS[:-1] if self.is_scene else STATISTICS

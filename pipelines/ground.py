@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from geop2p.card import ModelCard
 from geop2p.errors import OptionError, SceneError
+from geop2p.grid import TileGrid
 from geop2p.pipelines.request import Request
 from geop2p.raster.gsd import Gsd, gsd_of
 from geop2p.raster.scene import MAX_PIXELS, SceneSpec
@@ -95,6 +96,26 @@ def warn_of_gsd(ground: Ground, card: ModelCard | None) -> None:
             factor,
             "finer" if scene_m < model_m else "coarser",
         )
+
+
+def warn_of_size(ground: Ground, grid: TileGrid, card: ModelCard | None) -> None:
+    """Say so where resampling left less of the scene than one tile shows."""
+    if card is None or ground.size is None or max(ground.size) >= grid.size:
+        return
+    height, width = ground.size
+    logger.warning(
+        "%s: at the %.3g m of the model %s it is %d x %d pixels, less than one tile of %d x %d: "
+        "the map will show little (is the scene's ground sample distance, %.3g m, right? "
+        "--scene-gsd METRES says another)",
+        ground.own.path,
+        ground.model_m,
+        card.name,
+        width,
+        height,
+        grid.size,
+        grid.size,
+        ground.scene_m,
+    )
 
 
 def gsd_tags(ground: Ground) -> dict[str, str]:

@@ -267,13 +267,15 @@ class Request:
                 "--out-gsd model, too)"
             )
         if self.samples is None:
+            if self.sample_seed != 0:
+                raise OptionError("--sample-seed without samples to draw (give --samples N)")
             return
         if self.samples < 2:
             raise OptionError(f"samples {self.samples} (expected at least 2)")
         if self.sample_seed < 0:
             raise OptionError(f"sample seed {self.sample_seed} (expected at least 0)")
         if self.confidence is None:
-            raise OptionError("samples without a raster for them (give --confidence FILE.tif)")
+            raise OptionError("--samples without a raster for them (give --confidence FILE.tif)")
 
     def _check_outlines(self) -> None:
         """Refuse areas and tolerances that are none, or that nothing is made with."""
@@ -283,7 +285,9 @@ class Request:
             raise OptionError(f"simplify {self.simplify} (expected pixels, at least 0)")
         is_default = self.min_area is None and self.simplify == SIMPLIFY_PIXELS
         if self.vectors is None and not is_default:
-            raise OptionError("min area and simplify are for polygons (give --vectors FILE.gpkg)")
+            raise OptionError(
+                "--min-area and --simplify are for polygons (give --vectors FILE.gpkg)"
+            )
 
     def side_outputs(self) -> dict[str, Path]:
         """Return the files to be made beside the map, by option."""

@@ -17,7 +17,7 @@ from geop2p.pipelines.channels import choose_source
 from geop2p.pipelines.cluster import hired
 from geop2p.pipelines.crew import Crew
 from geop2p.pipelines.dispatch import strip_results
-from geop2p.pipelines.ground import choose_ground, warn_of_gsd
+from geop2p.pipelines.ground import choose_ground, warn_of_gsd, warn_of_size
 from geop2p.pipelines.planning import ChosenModel, Plan, choose_model, make_plan
 from geop2p.pipelines.preflight import (
     check_apart,
@@ -158,6 +158,7 @@ def _plan(request: Request, chosen: ChosenModel | None) -> Plan:
         )
     check_news(plan)
     warn_of_gsd(ground, chosen.card)
+    warn_of_size(ground, plan.job.grid, chosen.card)
     return plan
 
 

@@ -122,8 +122,26 @@ def test_a_map_that_was_edited_is_no_cog_any_more(copy, run_cli):
     assert "is no valid Cloud-Optimised GeoTIFF" in said
 
 
-def test_what_is_no_map_has_status_9_and_what_is_missing_status_3(tmp_path, run_cli):
-    (tmp_path / "map.tif").write_bytes(b"no raster")
-    assert run_cli("check", tmp_path / "map.tif")[0] == 9
+@pytest.mark.parametrize(
+    ("content", "status", "found"),
+    [
+        (b"no raster", 3, "is no map: a text of 9 bytes"),
+        (b'{"a": 1}', 3, "is no map: a JSON text"),
+        (b"<PAMDataset>\n</PAMDataset>\n", 3, "is no map: an XML file"),
+        (bytes(5000), 9, "does not decode"),
+        (b"II*\0" + bytes(5000), 9, "does not decode"),
+        (b"J" + bytes(range(256)), 9, "does not decode"),
+    ],
+)
+def test_what_was_never_a_map_has_status_3_and_a_damaged_one_9(
+    tmp_path, run_cli, content, status, found
+):
+    (tmp_path / "map.tif").write_bytes(content)
+    ended, _, said = run_cli("check", tmp_path / "map.tif")
+    assert (ended, said.count("\n")) == (status, 1)
+    assert found in said
+
+
+def test_what_is_missing_has_status_3(tmp_path):
     with pytest.raises(SceneError, match="no such file"):
         check(tmp_path / "none.tif")

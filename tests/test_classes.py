@@ -285,7 +285,7 @@ def test_a_scene_without_a_valid_pixel_has_no_polygon(tmp_path):
         ({"palette": "buildings"}, "not a palette"),
         ({"classes": "c.png"}, r"c\.png: --classes writes \.tif or \.tiff"),
         ({"vectors": "v.shp"}, r"v\.shp: --vectors writes \.gpkg"),
-        ({"vectors": None, "min_area": 3.0}, "give --vectors"),
+        ({"vectors": None, "min_area": 3.0}, "--min-area and --simplify .*give --vectors"),
         ({"min_area": -1.0}, "min area -1.0"),
         ({"simplify": math.nan}, "simplify nan"),
     ],

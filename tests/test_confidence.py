@@ -200,6 +200,7 @@ def test_a_module_with_dropout_is_sampled(tmp_path):
     [
         ({"samples": 1, "confidence": "c.tif"}, "expected at least 2"),
         ({"samples": 4}, "give --confidence FILE.tif"),
+        ({"sample_seed": 5}, "--sample-seed without samples"),
         ({"confidence": "c.tif", "gsd": "model"}, "give --out-gsd model"),
         ({"confidence": "c.png"}, "--confidence writes .tif or .tiff"),
     ],

@@ -45,6 +45,12 @@ def test_files_of_any_kind_end_in_one_line(tmp_path, read):
             read(path)
 
 
+def test_bytes_that_are_no_text_are_told_in_plain_words(tmp_path):
+    (tmp_path / "scene.tif").write_bytes(b"II*\0\xff\xfe")
+    with pytest.raises(OptionError, match=r"scene\.tif: not a palette: it is no text in UTF-8"):
+        read_palette(tmp_path / "scene.tif")
+
+
 def test_a_device_is_not_read_to_its_end(tmp_path):
     (tmp_path / "zeros.json").symlink_to("/dev/zero")
     with pytest.raises(ValueError, match="a device"):

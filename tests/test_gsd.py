@@ -153,7 +153,7 @@ def test_a_scene_at_the_models_distance_is_left_as_it_is(tmp_path, model):
 
 @pytest.mark.parametrize("name", ["fine", "coarse"])
 @pytest.mark.parametrize("out_gsd", ["scene", "model"])
-def test_the_map_lies_where_the_scene_does(tmp_path, model, name, out_gsd, request):
+def test_the_map_lies_where_the_scene_does(tmp_path, model, name, out_gsd, request, run_cli):
     scene = request.getfixturevalue(name)
     report = drawn(
         scene, tmp_path / "map.tif", model=model, gsd="model", out_gsd=out_gsd,
@@ -171,7 +171,10 @@ def test_the_map_lies_where_the_scene_does(tmp_path, model, name, out_gsd, reque
         assert report.pixels_invalid == np.count_nonzero(there.dataset_mask() == 0) > 0
         assert there.tags()["GEOP2P_GSD"] == "1 m"
     assert (report.height, report.width) == there.shape
-    assert check(tmp_path / "map.tif", scene=scene).scene == str(scene)
+    assert check(tmp_path / "map.tif", scene=scene).is_at_model_gsd == (out_gsd == "model")
+    _, said, _ = run_cli("check", tmp_path / "map.tif", "--scene", scene)
+    assert f"on the {'grid' if out_gsd == 'scene' else 'ground'} and mask of {scene}" in said
+    assert ("at the model's ground sample distance" in said) == (out_gsd == "model")
 
 
 @pytest.mark.parametrize("name", ["fine", "coarse"])
@@ -247,6 +250,14 @@ def test_a_picture_without_a_place_takes_the_users_distance(tmp_path, model):
     drawn(scene, tmp_path / "small.tif", out_gsd="model", **asked)
     with open_raster(tmp_path / "small.tif") as dataset:
         assert (dataset.shape, dataset.transform) == ((250, 150), Affine.identity())
+
+
+@pytest.mark.parametrize(("metres", "is_told"), [(0.001, True), (0.2, True), (0.5, False)])
+def test_a_scene_that_becomes_smaller_than_a_tile_is_told(tmp_path, model, caplog, metres, is_told):
+    scene = write_scene(tmp_path / "s.tif", landscape(3, 500, 300))
+    drawn(scene, tmp_path / "m.tif", model=model, gsd="model", scene_gsd=metres)
+    size = f"{max(1, round(300 * metres))} x {max(1, round(500 * metres))} pixels"
+    assert (f"{size}, less than one tile of 128 x 128" in caplog.text) == is_told
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,14 @@ import json
 import pytest
 
 from geop2p.errors import OptionError
-from geop2p.style import find_palette, find_style, parse_style, read_style, shipped_styles
+from geop2p.style import (
+    find_palette,
+    find_style,
+    parse_style,
+    read_style,
+    shipped_palettes,
+    shipped_styles,
+)
 
 ROADS = {
     "background": "#F2EFE9",
@@ -57,6 +64,12 @@ def test_a_file_that_is_no_style_is_refused_by_name(tmp_path, content):
     file.write_text(json.dumps(content))
     with pytest.raises(OptionError, match=r"style\.json: not a style"):
         read_style(file)
+
+
+def test_an_unknown_palette_lists_palettes_alone():
+    with pytest.raises(OptionError, match="shipped name: roads, streets"):
+        find_palette("rivers")
+    assert shipped_palettes() == ["roads", "streets"]
 
 
 def test_an_unknown_name_lists_what_ships():

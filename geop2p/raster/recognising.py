@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from geop2p.errors import SceneError
+from geop2p.redaction import escaped, redacted
 from geop2p.signatures import is_text
 
 HEAD_BYTES = 64 * 1024
@@ -133,6 +134,22 @@ def opening_failure(head: bytes, *, size: int) -> str | None:
                 "bytes (copy it again)"
             )
     return None
+
+
+def check_map_head(path: str) -> None:
+    """Refuse what cannot have been a map: a file of another kind, but not a damaged one.
+
+    Raises
+    ------
+    SceneError
+        When it is that, or no file that can be read.
+    """
+    shown = redacted(escaped(path))
+    head = read_head(path, shown=shown)
+    is_written = bool(head.strip(b"\0"))  # a map on a failing disk may read as zeros
+    kind = foreign_kind(head, size=Path(path).stat().st_size) if is_written else None
+    if kind is not None:
+        raise SceneError(f"{shown}: is no map: {kind}")
 
 
 def is_scene_head(head: bytes) -> bool:
