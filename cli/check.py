@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import click
 
-from geop2p.cli.output import Output, output_options
+from geop2p.cli.output import Output, counted, output_options
 from geop2p.redaction import escaped
 
 PICTURE = "every pixel decodes; a picture has no tags, so nothing else was checked"
@@ -34,7 +34,7 @@ def check(map_path: str, *, scene: str | None, output: Output) -> None:
         against = (
             f", on the ground and mask of {escaped(scene)}, at the model's ground sample distance"
         )
-    size = f"{report.width} x {report.height}, {report.bands} bands"
+    size = f"{report.width} x {report.height}, {counted(report.bands, 'band')}"
     verdict = "good" if report.model is not None else PICTURE
     text = f"{escaped(map_path)}: {verdict}: {size}{against}"
     output.result(asdict(report), text=text)

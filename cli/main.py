@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from geop2p.cli.signals import GOING_ON, Interruption, tell, watched
+from geop2p.cli.signals import Interruption, ending, run_begins, tell, watched
 from geop2p.errors import Geop2pError, NothingToDoError
 from geop2p.redaction import escaped, escaped_lines, redacted
 from geop2p.version import __version__
@@ -39,6 +39,7 @@ class LazyGroup(click.Group):
         """Return the command, imported, or None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
+        run_begins(cmd_name)
         command: click.Command = getattr(
             importlib.import_module(f"geop2p.cli.{cmd_name}"), cmd_name
         )
@@ -81,7 +82,7 @@ def main() -> None:
         tell(exc.text)
         sys.exit(128 + exc.number)
     except (click.Abort, KeyboardInterrupt):
-        _fail(f"interrupted; {GOING_ON}", 128 + signal.SIGINT)
+        _fail(ending("interrupted"), 128 + signal.SIGINT)
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -63,6 +63,11 @@ class Output:
             yield _percent_lines()
 
 
+def counted(count: int, what: str) -> str:
+    """Return ``1 band``, ``3 bands``."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def output_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add ``--quiet``, ``--json`` and ``--debug``; the command gets one ``output`` instead."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geop2p.cli.options import BandList, overwrite_option
-from geop2p.cli.output import Output, output_options
+from geop2p.cli.output import Output, counted, output_options
 from geop2p.cli.prepare import PathListCommand
 from geop2p.redaction import escaped
 
@@ -94,7 +94,9 @@ def quantize(
 
 
 def _summary(report: "QuantizeReport") -> str:
-    lines = [f"{escaped(report.path)}: ranges of {report.tiles} tiles by {report.method}"]
+    lines = [
+        f"{escaped(report.path)}: ranges of {counted(report.tiles, 'tile')} by {report.method}"
+    ]
     if report.psnr_db is not None:
         lines.append(f"int8 against float32: PSNR {report.psnr_db:.2f} dB")
     if report.psnr_loss_db is not None:

@@ -25,10 +25,26 @@ SIGNALS = {
     signal.SIGINT: "interrupted",
     signal.SIGTERM: "terminated",
 }
-GOING_ON = "translate goes on with the same command, train with --resume"
+GOING_ON = {
+    "translate": "the same command goes on",
+    "train": "train --resume RUN goes on from its last checkpoint",
+}
+"""How to go on, of the commands that keep what is finished; of others nothing is kept."""
 
 
 _told = threading.Event()
+_running: list[str] = []
+
+
+def run_begins(command: str) -> None:
+    """Note which command an ending is told of."""
+    _running.append(command)
+
+
+def ending(what: str) -> str:
+    """Return what the user is told of an end from outside: ``what``, and how to go on."""
+    way = GOING_ON.get(_running[-1] if _running else "")
+    return what if way is None else f"{what}; {way}"
 
 
 class Interruption(BaseException):
@@ -41,7 +57,7 @@ class Interruption(BaseException):
     @property
     def text(self) -> str:
         """What the user is told."""
-        return f"{SIGNALS[signal.Signals(self.number)]}; {GOING_ON}"
+        return ending(SIGNALS[signal.Signals(self.number)])
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from geop2p.cli.output import Output, output_options
+from geop2p.cli.output import Output, counted, output_options
 from geop2p.cli.translate_options import (
     confidence_options,
     generator_options,
@@ -149,9 +149,10 @@ def _summary(report: "TranslateReport") -> str:
     beside = [name for name in (report.classes, report.vectors) if name is not None]
     data = f"\nclasses: {', '.join(map(escaped, beside))}" if beside else ""
     outlines = f", {report.polygons} polygons" if report.vectors is not None else ""
+    bands, tiles = counted(report.bands, "band"), counted(report.tiles, "tile")
     return (
-        f"{escaped(report.path)}: {report.width} x {report.height}, {report.bands} bands, "
-        f"{report.tiles} tiles by {report.model}{seen}{stretch}{skipped}{resumed}"
+        f"{escaped(report.path)}: {report.width} x {report.height}, {bands}, {tiles} "
+        f"by {report.model}{seen}{stretch}{skipped}{resumed}"
         f"{unreadable}{clipped}{data}{outlines}\n{_sureness(report)}"
         f"seconds: {stages} (read and keep overlap with the rest); "
         f"peak memory {report.peak_memory_mib:.0f} MiB"

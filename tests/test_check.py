@@ -101,6 +101,13 @@ def test_of_a_picture_it_is_told_that_it_was_only_decoded(tmp_path, run_cli):
     assert "every pixel decodes; a picture has no tags, so nothing else was checked" in said
 
 
+def test_one_band_is_not_bands(tmp_path, run_cli):
+    write_scene(tmp_path / "map.png", landscape(1, 60, 70), driver="PNG", crs=None, transform=None)
+    said = run_cli("check", tmp_path / "map.png")[1]
+    assert "70 x 60, 1 band" in said
+    assert "1 bands" not in said
+
+
 def test_another_scene_is_seen(made, copy, tmp_path):
     other = write_scene(tmp_path / "other.tif", landscape(3, 1400, 700, seed=5))
     with pytest.raises(VerificationError, match="was made of another file"):

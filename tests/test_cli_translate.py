@@ -1,5 +1,6 @@
 """The command: options in, one result out, documented endings."""
 
+import errno
 import json
 import os
 import subprocess
@@ -94,6 +95,22 @@ def test_bad_input_is_one_line_and_a_status(
     assert err.count("\n") == 1
     assert finding in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scene.tif", "text.tif"]
+
+
+def test_a_scene_that_may_not_be_read_is_one_line(tmp_path, monkeypatch, run_cli, scene):
+    """As for a file of mode 000, which root may read all the same."""
+    opened, allowed = os.open, os.access
+
+    def refuse(path, *args, **kwargs):
+        if str(path) == str(scene):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != str(scene) and allowed(path, mode))
+    status, _, said = run_cli("translate", scene, "-o", tmp_path / "m.tif")
+    assert (status, said.count("\n")) == (3, 1)
+    assert "no permission to read it" in said
 
 
 @pytest.mark.parametrize(

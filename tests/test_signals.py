@@ -78,7 +78,7 @@ def test_a_signal_ends_a_run_with_its_status_and_keeps_the_strips(command, tmp_p
     process.send_signal(number)
     status, said = ended(process)
     assert status == STATUS[number]
-    assert re.fullmatch(r"geop2p: \w+( up)?; translate goes on with the same command.*", said)
+    assert re.fullmatch(r"geop2p: \w+( up)?; the same command goes on", said)
     assert [re.sub("[0-9a-f]{16}", "", path.name) for path in out.parent.iterdir()] == [
         ".map.tif..parts"
     ]
@@ -89,6 +89,20 @@ def test_worker_processes_end_with_the_run(command, tmp_path):
     assert psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
     assert ended(process)[0] == 143
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("translate", "interrupted; the same command goes on"),
+        ("train", "interrupted; train --resume RUN goes on from its last checkpoint"),
+        ("evaluate", "interrupted"),
+    ],
+)
+def test_an_ending_says_how_to_go_on_where_that_can_be(monkeypatch, command, said):
+    monkeypatch.setattr(signals, "_running", [])
+    signals.run_begins(command)
+    assert signals.Interruption(signal.SIGINT).text == said
 
 
 def test_patience_leaves_time_within_the_five_seconds_that_are_promised():
