@@ -139,7 +139,7 @@ network_options = in_order(
 recipe_options = in_order(
     click.option(
         "--recipe",
-        metavar="paper|best|polish|FILE",
+        metavar="paper|best|FILE",
         default=SETTINGS["recipe"].default,
         show_default=True,
         help="Values of what is not given, by name or from a JSON file. Defaults are the paper's.",

@@ -26,32 +26,23 @@ def commands(make_models, monkeypatch):
     return found
 
 
-def test_prepared_pairs_are_trained_on_stage_by_stage_and_scored(make_models, commands, tmp_path):
+def test_prepared_pairs_are_trained_on_and_scored(make_models, commands, tmp_path):
     (tmp_path / "pairs_streets").mkdir()
     make_models.main([str(tmp_path)])
-    assert [words[0] for words in commands] == ["train", "train", "evaluate"]
-    first, second, scored = commands
-    assert str(tmp_path / "pairs_streets") in first
-    assert "--start-from" not in first
-    start = second.index("--start-from")
-    assert second[start + 1] == str(Path(first[first.index("--out") + 1], MODEL))
-    assert str(tmp_path / "run_streets" / MODEL) in scored
+    assert [words[0] for words in commands] == ["train", "evaluate"]
+    assert str(tmp_path / "pairs_streets") in commands[0]
+    assert str(tmp_path / "run_streets" / MODEL) in commands[1]
 
 
 def test_raw_data_become_pairs_and_the_held_back_scene_is_scored(make_models, commands, tmp_path):
     make_models.main([str(tmp_path), "--data", str(tmp_path / "data")])
-    assert [words[0] for words in commands] == [
-        *("prepare", "train", "train"),
-        *("evaluate", "evaluate"),
-    ]
-    assert str(tmp_path / "data/dubai/scene3.jpg") in commands[4]
+    assert [words[0] for words in commands] == ["prepare", "train", "evaluate", "evaluate"]
+    assert str(tmp_path / "data/dubai/scene3.jpg") in commands[3]
 
 
-def test_a_stage_goes_on_and_a_finished_one_is_left(make_models, commands, tmp_path):
+def test_a_run_goes_on_and_a_finished_one_is_left(make_models, commands, tmp_path):
     (tmp_path / "pairs_streets").mkdir()
-    first, run = tmp_path / "run_streets_stage1", tmp_path / "run_streets"
-    first.mkdir()
-    (first / MODEL).touch()
+    run = tmp_path / "run_streets"
     run.mkdir()
     (run / NEWEST).touch()
     make_models.main([str(tmp_path)])

@@ -23,7 +23,7 @@ def write(path, **values):
     return path
 
 
-@pytest.mark.parametrize("name", ["paper", "best", "polish"])
+@pytest.mark.parametrize("name", ["paper", "best"])
 def test_a_shipped_recipe_states_every_value(name):
     recipe = read_recipe(name)
     assert recipe.keys() == {entry.name for entry in fields(Settings)}
@@ -33,7 +33,7 @@ def test_a_shipped_recipe_states_every_value(name):
 
 def test_the_papers_recipe_is_the_default():
     assert Settings(**read_recipe("paper")) == Settings()
-    assert list(shipped_recipes()) == ["best", "paper", "polish"]
+    assert list(shipped_recipes()) == ["best", "paper"]
 
 
 def test_every_number_and_word_of_a_recipe_has_its_bounds():

@@ -31,10 +31,9 @@ FILES = {
     "roads": ("massachusetts/{}.tif", "massachusetts/{}_roads.tif"),
 }
 RECIPE = {
-    "streets": [["--recipe", "best"], ["--recipe", "polish"]],
-    "roads": [["--recipe", "best", "--epochs", "100", "--epochs-decay", "100"]],  # not tried
+    "streets": ["--recipe", "best"],
+    "roads": ["--recipe", "best", "--epochs", "100", "--epochs-decay", "100"],  # not tried
 }
-"""Each generator's stages; a later one starts from the model of the one before."""
 DEFAULT = ("streets",)
 
 
@@ -67,24 +66,15 @@ def make_pairs(name: str, *, data: Path | None, pairs: Path) -> None:
 
 
 def train(name: str, *, pairs: Path, run: Path, device: str) -> None:
-    """Train one generator, stage by stage; the last one's model is ``run/model.safetensors``."""
-    start: list[str | Path] = []
-    for number, recipe in enumerate(RECIPE[name], start=1):
-        is_last = number == len(RECIPE[name])
-        folder = run if is_last else run.with_name(f"{run.name}_stage{number}")
-        known = ["--pairs", pairs, "--name", name, "--card", HERE / f"{name}_card.json"]
-        train_stage([*known, *recipe, *start], run=folder, device=device)
-        start = ["--start-from", folder / MODEL]
-
-
-def train_stage(options: Sequence[str | Path], *, run: Path, device: str) -> None:
-    """Train from the last checkpoint, or from the beginning; not at all where the model is."""
+    """Train one generator, from its last checkpoint; its model is ``run/model.safetensors``."""
     if (run / MODEL).exists():
         print(f"{run / MODEL}: is there, not trained again")
     elif has_checkpoint(run):
         _run("train", "--resume", run, "--device", device)
     else:
-        _run("train", *options, "--out", run, "--device", device)
+        card = HERE / f"{name}_card.json"
+        known = ("--pairs", pairs, "--out", run, "--name", name, "--card", card)
+        _run("train", *known, *RECIPE[name], "--device", device)
 
 
 def show_scores(name: str, *, pairs: Path, model: Path, data: Path | None) -> None:
