@@ -23,6 +23,7 @@ from geop2p.style import find_palette
 
 Picture = npt.NDArray[np.uint8]
 DEFAULT_PART = "300,200,448"
+TITLE_INCHES = 0.3
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str]) -> None:
     asked = _parsed(arguments)
     panels = dict(_panels(asked))
     parts = [tuple(map(int, part.split(","))) for part in asked.part or [DEFAULT_PART]]
-    figure = Figure(figsize=(2.6 * len(panels), 2.6 * len(parts) + 0.3), dpi=130)
+    height = 2.6 * len(parts) + TITLE_INCHES
+    figure = Figure(figsize=(2.6 * len(panels), height), dpi=130)
     axes = figure.subplots(len(parts), len(panels), squeeze=False)
     for line, (col, row, side) in zip(axes, parts, strict=True):
         for place, picture in zip(line, panels.values(), strict=True):
@@ -38,7 +40,8 @@ def main(arguments: Sequence[str]) -> None:
             place.set_axis_off()
     for place, title in zip(axes[0], panels, strict=True):
         place.set_title(title, fontsize=9)
-    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=0.92, wspace=0.02, hspace=0.02)
+    top = 1 - TITLE_INCHES / height
+    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=top, wspace=0.02, hspace=0.02)
     figure.savefig(asked.out, pil_kwargs={"quality": 88})
     print(asked.out)
 
