@@ -19,8 +19,11 @@ from geop2p.faults import around
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """No space, over the quota, over a limit of file sizes, a failing device."""
-DENIALS = (errno.EROFS, errno.EACCES)
-"""A file system that is read-only, a folder that belongs to somebody else."""
+DENIALS: dict[int | None, type[OutputError]] = {
+    errno.EROFS: DiskFullError,
+    errno.EACCES: OutputError,
+}
+"""A file system that is, or was turned, read-only; a folder that belongs to somebody else."""
 
 _temporaries: set[Path] = set()
 _folders: set[Path] = set()
@@ -40,9 +43,9 @@ def told_as_output_error(target: Path, *, needed: int | None = None) -> Iterator
     Raises
     ------
     DiskFullError
-        For an error of the disk, see `DISK_ERRORS`.
+        For an error of the disk, see `DISK_ERRORS`, and a read-only file system.
     OutputError
-        For any other; one of `DENIALS` names the folder.
+        For any other; those of `DENIALS` name the folder.
     """
     try:
         yield
@@ -53,7 +56,7 @@ def told_as_output_error(target: Path, *, needed: int | None = None) -> Iterator
         if exc.errno in DISK_ERRORS:
             raise disk_full(target, reason, needed=needed) from exc
         if exc.errno in DENIALS:
-            raise OutputError(
+            raise DENIALS[exc.errno](
                 f"{target}: {_refusing(Path(exc.filename or target))} is not writable: {reason} "
                 "(choose another folder, or make it writable)"
             ) from exc
