@@ -34,11 +34,6 @@ def damaged_scenes(tmp_path, *, cuts, flips, names=tuple(FORMATS)):
     ]
 
 
-def test_some_damage_to_every_format(tmp_path):
-    scenes = damaged_scenes(tmp_path, cuts=2, flips=2)
-    assert_kept(verdicts(scenes, tmp_path / "w"))
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_cut_at_every_64th_and_500_flipped_bits(tmp_path):

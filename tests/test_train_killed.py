@@ -54,10 +54,6 @@ def kill_and_compare(tmp_path, pairs, whole, *, kills, seed):
     return met
 
 
-def test_a_few_kills_at_random_moments_change_no_weight(tmp_path, pairs, whole):
-    assert kill_and_compare(tmp_path, pairs, whole, kills=4, seed=1)
-
-
 @pytest.mark.slow
 def test_kills_at_fifteen_random_moments_change_no_weight(tmp_path, pairs, whole):
     assert sum(kill_and_compare(tmp_path / str(n), pairs, whole, kills=5, seed=n) for n in range(3))

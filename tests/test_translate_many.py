@@ -281,7 +281,7 @@ def test_a_signal_ends_it_and_the_same_command_goes_on(tmp_path, model):
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 143
-    assert said.splitlines()[-1].startswith("geop2p: terminated; translate goes on")
+    assert said.splitlines()[-1].startswith("geop2p: terminated; the same command goes on")
     left = {re.sub("[0-9a-f]{16}", "", path.name) for path in maps.iterdir()}
     assert ".long.tif..parts" in left
     assert left <= {"first.tif", ".long.tif..parts", ".first.tif..parts"}
