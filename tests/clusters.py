@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -99,12 +99,12 @@ def worker_processes(pid=None):
 def listening(pid=None):
     """Return the addresses on which a process and all that it started listen."""
     process = psutil.Process(pid)
-    return {
-        connection.laddr.ip
-        for each in [process, *process.children(recursive=True)]
-        for connection in each.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    found = set()
+    for each in [process, *process.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):  # it may end while it is asked
+            connections = each.net_connections(kind="inet")
+            found |= {one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN}
+    return found
 
 
 class Slow(torch.nn.Module):
