@@ -94,6 +94,32 @@ def test_every_variant_has_options_that_training_takes(benchmarks):
     for variant in variants.VARIANTS:
         Settings(**variant.options).check()
         assert variant.run_name in names
+        assert variant.teacher in ("", *names)
+
+
+def test_a_pupil_waits_for_its_teacher_and_pairs_may_be_its_own(benchmarks, arguments, tmp_path):
+    compare, _table, variants = benchmarks
+    pupil = NETWORK | {"ngf": 3, "lambda_distill": 50.0}
+    table = [
+        variants.Variant(name="teacher", what="wide", options=NETWORK),
+        variants.Variant(
+            name="pupil", what="slim", options=pupil, teacher="teacher", pairs="_of_its_own"
+        ),
+    ]
+    with pytest.raises(SystemExit, match=r"teacher-0, which is not finished: run it first"):
+        compare.main([*arguments, "--variants", "pupil"], variants=table)
+    write_pairs(tmp_path / "pairs_of_its_own", train=4)
+    compare.main(arguments, variants=table)
+    assert kept(tmp_path)["teacher"]["0"]["pictures"] == 12
+    assert kept(tmp_path)["pupil"]["0"]["pictures"] == 8
+
+
+def test_a_training_that_is_stopped_ends_the_comparison(benchmarks, arguments, monkeypatch):
+    compare, _table, variants = benchmarks
+    table = [variants.Variant(name="one", what="the first", options=NETWORK)]
+    monkeypatch.setattr(compare.geop2p, "train", lambda *_, **__: None)
+    with pytest.raises(SystemExit, match="was stopped before its last epoch"):
+        compare.main(arguments, variants=table)
 
 
 def test_the_table_in_the_documents_is_what_was_recorded(benchmarks):

@@ -3,7 +3,8 @@
     python benchmarks/models/compare.py PAIRS RUNS [--held-back SCENE TRUTH] [--epochs 2 1]
         [--variants NAME ...] [--seeds 1] [--device auto] [--score-only]
 
-PAIRS comes from ``geop2p prepare``; its pairs that validate are those to choose by. RUNS gets a
+PAIRS comes from ``geop2p prepare``; its pairs that validate are those to choose by. A variant with
+pairs of its own takes them from a folder beside it, PAIRS512 for views of 512 pixels. RUNS gets a
 folder a run: one that is complete is not trained again, one that was stopped goes on. The held-back
 scene is scored once a finished run. Figures go to ``benchmarks/results/recipes.json`` as they come;
 ``python benchmarks/page.py`` puts them into docs/models.md.
@@ -44,24 +45,37 @@ def main(arguments: Sequence[str], *, variants: Sequence[Variant] = VARIANTS) ->
 
 
 def train(variant: Variant, folder: Path, *, seed: int, asked: argparse.Namespace) -> None:
-    """Train one variant, from its last checkpoint where there is one."""
+    """Train one variant, from its last checkpoint where there is one; end when it was stopped."""
     if is_finished(folder):
         return
     if has_checkpoint(folder):
         geop2p.train(resume=folder, device=asked.device)
-        return
-    epochs, epochs_decay = asked.epochs
-    geop2p.train(
-        asked.pairs,
-        folder,
-        **variant.options,
-        epochs=epochs,
-        epochs_decay=epochs_decay,
-        seed=seed,
-        palette=asked.palette,
-        device=asked.device,
-        save_every=1,
-    )
+    else:
+        epochs, epochs_decay = asked.epochs
+        geop2p.train(
+            Path(f"{asked.pairs}{variant.pairs}"),
+            folder,
+            **variant.options,
+            **_taught(variant, seed=seed, asked=asked),
+            epochs=epochs,
+            epochs_decay=epochs_decay,
+            seed=seed,
+            palette=asked.palette,
+            device=asked.device,
+            save_every=1,
+        )
+    if not is_finished(folder):
+        sys.exit(f"{folder} was stopped before its last epoch; the same command goes on")
+
+
+def _taught(variant: Variant, *, seed: int, asked: argparse.Namespace) -> dict[str, str]:
+    """Return the option that names the teacher's model, where there is one."""
+    if not variant.teacher:
+        return {}
+    folder = asked.runs / f"{variant.teacher}-{seed}"
+    if not is_finished(folder):
+        sys.exit(f"{variant.name} is taught by {folder}, which is not finished: run it first")
+    return {"teacher": str(folder / MODEL)}
 
 
 def is_finished(folder: Path) -> bool:

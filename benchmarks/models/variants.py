@@ -29,6 +29,8 @@ CLASSES = STEADY | {
 LIGHT = CLASSES | {"lambda_ce": 2.0}
 """The same with colours as the greater part of the loss; what comes after it was tried on this."""
 JUDGED = LIGHT | {"lambda_gan": 1.0}
+SLIM = JUDGED | {"ngf": 16, "max_channels": 80}
+"""A quarter of the work a tile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,10 @@ class Variant:
         Keyword options of `geop2p.evaluate`, where maps of the scene are drawn in another way.
     trained_as : str
         The variant whose run it shares, where only the drawing differs.
+    teacher : str
+        The variant whose model, of the same seed, is its teacher.
+    pairs : str
+        What follows the name of the pairs' folder, where it wants pairs of its own.
     """
 
     name: str
@@ -54,6 +60,8 @@ class Variant:
     options: Mapping[str, Any]
     drawn: Mapping[str, Any] = field(default_factory=dict)
     trained_as: str = ""
+    teacher: str = ""
+    pairs: str = ""
 
     @property
     def run_name(self) -> str:
@@ -98,6 +106,11 @@ VARIANTS = (
         options=LIGHT | {"class_weights": "none"},
     ),
     Variant(name="light-last", what="light, weights not averaged", options=LIGHT | {"ema": 0.0}),
+    Variant(
+        name="gan-unweighted",
+        what="light-gan, all classes of one weight",
+        options=JUDGED | {"class_weights": "none"},
+    ),
     Variant(name="gan-hinge", what="light-gan, hinge", options=JUDGED | {"gan_mode": "hinge"}),
     Variant(
         name="gan-lsgan", what="light-gan, least squares", options=JUDGED | {"gan_mode": "lsgan"}
@@ -141,6 +154,19 @@ VARIANTS = (
         name="light-resize",
         what="light, resizing in place of transposed convolutions",
         options=LIGHT | {"upsample": "resize"},
+    ),
+    Variant(
+        name="gan-512",
+        what="light-gan, views of 512 pixels one at a time, as many pixels in all",
+        options=JUDGED | {"crop_size": 512, "batch_size": 1},
+        pairs="512",
+    ),
+    Variant(name="slim", what="light-gan, ngf 16, at most 80 channels", options=SLIM),
+    Variant(
+        name="slim-taught",
+        what="slim, taught by light-gan",
+        options=SLIM | {"lambda_distill": 50.0},
+        teacher="light-gan",
     ),
     Variant(
         name="light-resnet",
