@@ -67,6 +67,7 @@ bench: $(STAMP)
 	-$(BIN)/python -W ignore benchmarks/translate_cpu.py $(SCENE) --rounds $(ROUNDS)
 	-$(BIN)/python -W ignore benchmarks/memory.py
 	-$(BIN)/python -W ignore benchmarks/startup.py
+	-$(BIN)/python -W ignore benchmarks/decoding.py $(SCENE)
 	-$(BIN)/python -W ignore benchmarks/many.py $(SCENE)
 	-$(BIN)/python -W ignore benchmarks/finish.py --repeats 1
 	-$(BIN)/python -W ignore benchmarks/train.py --rounds 3

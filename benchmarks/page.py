@@ -140,6 +140,24 @@ def startup(content: Figures) -> str:
     return f"{_source(content)}:\n\n{_table(('', 'least'), rows)}"
 
 
+def decoding(content: Figures) -> str:
+    """Return how fast a scene is read, by form and threads."""
+    figures = content["figures"]
+    rows = [
+        (
+            form,
+            threads,
+            f"{found['megabytes_per_second']:.0f}",
+            f"{found['times_one']:.2f} ({found['times_one_median']:.2f})",
+        )
+        for form, counts in figures["forms"].items()
+        for threads, found in counts.items()
+    ]
+    heads = ("scene", "threads", "MB of pixels a second", "x one thread")
+    told = f"{_source(content)}: {figures['scene']}, {figures['rounds']} rounds"
+    return f"{told}:\n\n{_table(heads, rows)}"
+
+
 def training(content: Figures) -> str:
     """Return images per second of both loops."""
     cases = {name: found for name, found in content["figures"].items() if isinstance(found, dict)}
@@ -209,6 +227,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "memory": ("memory", memory),
     "finish": ("finish", finish),
     "startup": ("startup", startup),
+    "decoding": ("decoding", decoding),
     "train": ("train", training),
     "speed": ("translate_cpu", speed),
     "recipes": ("recipes", recipes),

@@ -35,6 +35,7 @@ def main() -> None:
         "engines": _engines,
         "memory": _memory,
         "startup": _startup,
+        "decoding": _decoding,
         "train": _training,
         "gpu": _gpu,
     }
@@ -72,6 +73,15 @@ def _translations(figures: Figures) -> Iterator[Line]:
                 ratio = min(fastest) / variant["seconds"]
                 what = f"{model}, {name}: times as fast as the fastest peer"
                 yield Line(what=what, value=ratio, target="> 1x", is_met=ratio > 1)
+
+
+def _decoding(figures: Figures) -> Iterator[Line]:
+    """How much faster several threads read."""
+    for form, counts in figures["forms"].items():
+        for threads, found in counts.items():
+            if threads != "1":
+                what = f"{form}: times as fast read by {threads} threads as by one"
+                yield Line(what=what, value=found["times_one"], target="> 1x", is_met=None)
 
 
 def _speed(model: str, name: str, ratio: float) -> Line:

@@ -39,8 +39,7 @@ def test_a_casing_never_covers_a_class_that_has_its_own():
 def test_casing_pixels_are_scored_as_the_class_that_they_lie_in():
     labels = np.zeros((9, 9), np.uint8)
     labels[4] = 1
-    roads = find_palette("roads")
-    assert (roads.nearest(roads.draw(labels)) == labels).all()
+    assert (CASED.nearest(CASED.draw(labels)) == labels).all()
 
 
 def test_unscored_classes_are_never_the_nearest():

@@ -1,8 +1,8 @@
 """A scene that a process keeps open: its strips overlap, and no block is decoded twice.
 
 One thread opens the scene, reads and closes it, since GDAL's settings belong to a thread. It reads
-whole rows of blocks, and keeps those that the next strip begins with. GDAL could decode blocks by
-several threads, but then it tells of damaged ones no more (GDAL 3.10).
+whole rows of blocks, and keeps those that the next strip begins with; of wide scenes, each of
+several decoders reads a part of them.
 """
 
 import threading
@@ -10,7 +10,8 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from geop2p.raster.scene import Mask, OrderedRows, Pixels, SceneSource, Span, open_source
+from geop2p.raster.decoding import open_divided
+from geop2p.raster.scene import Mask, OrderedRows, Pixels, SceneSource, Span
 
 Rows = tuple[Pixels, Mask, tuple[int, ...]]
 
@@ -42,7 +43,7 @@ class SceneReader:
 
     def _read(self, rows: Span) -> Rows:
         if self._rows is None:
-            self._rows = OrderedRows(self._stack.enter_context(open_source(self._source)))
+            self._rows = OrderedRows(self._stack.enter_context(open_divided(self._source)))
         return *self._rows.read(rows=rows), self._rows.unreadable_rows(rows)
 
     def close(self) -> None:
