@@ -54,7 +54,8 @@ def _is_given(ctx: click.Context, name: str) -> bool:
 def _text(report: "TrainReport") -> str:
     stopped = "" if report.is_complete else " (stopped early; --resume goes on)"
     lines = [
-        f"{escaped(str(report.model_path))}: {report.epochs} epochs, {report.steps} steps{stopped}",
+        f"{escaped(str(report.model_path))}: {output.counted(report.epochs, 'epoch')}, "
+        f"{output.counted(report.steps, 'step')}{stopped}",
         f"time: {report.seconds / 60:.1f} minutes",
         f"pairs: {report.train_pairs} train, {report.val_pairs} validate",
     ]

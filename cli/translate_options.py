@@ -137,7 +137,7 @@ generator_options = in_order(
         "--overlap",
         type=int,
         help="Pixels that neighbouring tiles share, 0 to half a tile. "
-        "Default: 64; with --blend exact what the generator needs.",
+        "Default: 64, or half a tile if less; with --blend exact what the generator needs.",
     ),
     click.option(
         "--blend",

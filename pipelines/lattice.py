@@ -13,7 +13,7 @@ from geop2p.pipelines.request import Request
 from geop2p.raster.scene import SceneSpec
 
 OVERLAP = 64
-"""Pixels, where none is asked for."""
+"""Pixels, where none is asked for; half a tile where that is less."""
 ALIGNMENT = 4
 """Pixels. A residual generator halves its picture twice, so it draws a picture that is moved by
 four pixels as the same one, moved."""
@@ -34,7 +34,7 @@ def choose_grid(request: Request, spec: SceneSpec, card: ModelCard | None) -> Ti
     size = request.tile if card is None else card.tile
     if request.blend == EXACT:
         return _centres(request, spec, size=size, radius=_field_radius(request, card))
-    overlap = OVERLAP if request.overlap is None else request.overlap
+    overlap = min(OVERLAP, size // 2) if request.overlap is None else request.overlap
     return TileGrid(height=spec.height, width=spec.width, size=size, overlap=overlap)
 
 

@@ -101,12 +101,11 @@ def test_a_pupil_waits_for_its_teacher_and_pairs_may_be_its_own(benchmarks, argu
     compare, _table, variants = benchmarks
     pupil = NETWORK | {"ngf": 3, "lambda_distill": 50.0}
     table = [
-        variants.Variant(name="teacher", what="wide", options=NETWORK, drawn={"overlap": 4}),
+        variants.Variant(name="teacher", what="wide", options=NETWORK),
         variants.Variant(
             name="pupil",
             what="slim",
             options=pupil,
-            drawn={"overlap": 4},
             teacher="teacher",
             pairs="_of_its_own",
         ),

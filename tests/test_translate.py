@@ -266,3 +266,12 @@ def test_strips_hold_enough_tiles_for_full_batches(wedge):
     narrow = TileGrid(height=5000, width=900)
     assert len(choose_strips(request, wide)) == wide.tile_rows
     assert choose_strips(request, narrow)[0].last == 13
+
+
+def test_tiles_share_at_most_half_where_no_overlap_is_asked_for(tmp_path):
+    pixels = noise(3, 150, 130)
+    scene = write_scene(tmp_path / "scene.tif", pixels)
+    report = geop2p.translate(scene, tmp_path / "map.tif", generator=identity, tile=64)
+    grid = TileGrid(height=150, width=130, size=64, overlap=32)
+    assert report.tiles == grid.tile_rows * grid.tile_cols
+    assert np.array_equal(read_raster(tmp_path / "map.tif")[0], pixels)
