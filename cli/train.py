@@ -7,7 +7,7 @@ import click
 from click.core import ParameterSource
 
 from geop2p.allocator import keep_freed_memory
-from geop2p.cli.output import Output, output_options
+from geop2p.cli.output import Output, counted, output_options
 from geop2p.cli.train_options import (
     card_options,
     network_options,
@@ -53,9 +53,9 @@ def _is_given(ctx: click.Context, name: str) -> bool:
 
 def _text(report: "TrainReport") -> str:
     stopped = "" if report.is_complete else " (stopped early; --resume goes on)"
+    done = f"{counted(report.epochs, 'epoch')}, {counted(report.steps, 'step')}"
     lines = [
-        f"{escaped(str(report.model_path))}: {output.counted(report.epochs, 'epoch')}, "
-        f"{output.counted(report.steps, 'step')}{stopped}",
+        f"{escaped(str(report.model_path))}: {done}{stopped}",
         f"time: {report.seconds / 60:.1f} minutes",
         f"pairs: {report.train_pairs} train, {report.val_pairs} validate",
     ]
