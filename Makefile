@@ -25,11 +25,10 @@ demo: $(STAMP)
 	mkdir -p demo
 	$(BIN)/geop2p translate $(STREETS_SCENE) --out demo/dubai_map.tif \
 	    --preview demo/dubai.png --overwrite
-	$(BIN)/geop2p translate $(LOCATED_SCENE) --out demo/massachusetts_map.tif \
+	$(BIN)/geop2p translate $(LOCATED_SCENE) --model roads --out demo/massachusetts_map.tif \
 	    --preview demo/massachusetts.png --overwrite
-	@echo "Look at demo/dubai.png: ground like that which the generator was trained on."
-	@echo "Open demo/massachusetts_map.tif over $(LOCATED_SCENE) in QGIS: it lies exactly on it;"
-	@echo "what it shows is a guess, that landscape is strange to the generator."
+	@echo "Look at demo/dubai.png and demo/massachusetts.png: each by the generator of its landscape."
+	@echo "Open demo/massachusetts_map.tif over $(LOCATED_SCENE) in QGIS: it lies exactly on it."
 
 test: $(STAMP) lint types
 	$(BIN)/python -m pytest

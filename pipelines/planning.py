@@ -39,7 +39,9 @@ from geop2p.sampling import has_dropout
 from geop2p.version import __version__
 
 STRIP_TILES = 64
-"""Tiles that a strip should at least have, so that short last batches weigh little."""
+"""Tiles that a strip should at least have, so that short last groups weigh little."""
+STRIP_GROUPS = 8
+"""Groups of tiles that a strip should at most have, where more than the least fill them better."""
 FORMAT_VERSION = 2
 """Of part files; another version never mixes in."""
 
@@ -179,10 +181,26 @@ def _check_generator(request: Request) -> None:
         raise OptionError(f"model {request.model} and a generator (give one of them)")
 
 
-def choose_strips(request: Request, grid: TileGrid) -> list[Strip]:
-    """Return the strips; by default of as many tile rows as hold `STRIP_TILES` tiles."""
-    rows = request.strip_rows or max(1, -(-STRIP_TILES // grid.tile_cols))
-    return grid.strips(rows)
+def choose_strips(request: Request, grid: TileGrid, *, group_size: int = 1) -> list[Strip]:
+    """Return the strips; by default of as many tile rows as hold `STRIP_TILES` tiles.
+
+    A strip's last group of tiles is padded to ``group_size``. Where groups are large, as on a GPU,
+    strips have as many rows more as let the least share of what is computed be padding.
+    """
+    if request.strip_rows:
+        return grid.strips(request.strip_rows)
+    least = max(1, -(-STRIP_TILES // grid.tile_cols))
+    most = max(least, STRIP_GROUPS * group_size // grid.tile_cols)
+    shares = {
+        rows: padded_share(rows * grid.tile_cols, group_size) for rows in range(least, most + 1)
+    }
+    return grid.strips(min(shares, key=lambda rows: shares[rows]))
+
+
+def padded_share(tiles: int, group_size: int) -> float:
+    """Return the share of what is computed that is padding, to whole percent."""
+    computed = -(-tiles // group_size) * group_size
+    return round(1 - tiles / computed, 2)
 
 
 def make_plan(
@@ -217,7 +235,7 @@ def make_plan(
         ground=ground,
         identity=identity,
         job=job,
-        strips=choose_strips(request, job.grid),
+        strips=choose_strips(request, job.grid, group_size=engine.group_size),
         lane=_lane(request, chosen, engine, confidence=job.confidence),
         card=card,
         palette=palette,

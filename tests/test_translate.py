@@ -266,6 +266,15 @@ def test_strips_hold_enough_tiles_for_full_batches(wedge):
     narrow = TileGrid(height=5000, width=900)
     assert len(choose_strips(request, wide)) == wide.tile_rows
     assert choose_strips(request, narrow)[0].last == 13
+    assert choose_strips(request, narrow, group_size=4) == choose_strips(request, narrow)
+
+
+@pytest.mark.parametrize(("width", "rows"), [(8192, 10), (10_980, 2), (12_500, 7), (200_000, 1)])
+def test_strips_fill_large_groups_of_tiles(wedge, width, rows):
+    request = Request(scene=str(wedge), out=wedge.with_name("map.tif"))
+    grid = TileGrid(height=5000, width=width)
+    assert choose_strips(request, grid, group_size=64)[0].last == rows
+    assert choose_strips(request, grid)[0].last <= rows
 
 
 def test_tiles_share_at_most_half_where_no_overlap_is_asked_for(tmp_path):

@@ -1,40 +1,50 @@
-"""Give a bundled generator its int8 form: calibrated on what trains, measured on what is held back.
+"""Give a generator its int8 form: calibrated on what trains, measured on what is held back.
 
-    python benchmarks/models/make_int8.py DATA_DIR OUT.safetensors
+    python benchmarks/models/make_int8.py DATA_DIR OUT.safetensors [--name roads] [--model FILE]
 
-DATA_DIR is that of ``make_models.py``. Prints what ``geop2p quantize`` reports, and records it.
+DATA_DIR is that of ``make_models.py``, and so are the names. Prints what ``geop2p quantize``
+reports, and records it.
 """
 
+import argparse
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import geop2p
-from geop2p.documents import read_json
 
 sys.path.append(str(Path(__file__).parents[1]))
+from make_models import FILES, scenes_of
 from record import record
 
-HERE = Path(__file__).parent
-NAME = "streets"
-TILES = 24
+TILES = {"streets": 24, "roads": 4}
 """Of each scene; they are spread over it."""
 
 
-def main(data: Path, out: Path) -> None:
+def main() -> None:
     """Quantise, measure, record."""
-    split = read_json(HERE / f"{NAME}_split.json")
-    folder = data / "dubai"
+    asked = _parsed()
+    split = scenes_of(asked.name)
+    scene, truth = (str(asked.data / pattern) for pattern in FILES[asked.name])
     report = geop2p.quantize(
-        NAME,
-        out,
-        calibrate=[folder / f"{scene}.jpg" for scene in split["train"]],
-        scene=[folder / f"{scene}.jpg" for scene in split["val"]],
-        truth=[folder / f"{scene}_labels.png" for scene in split["val"]],
-        tiles=TILES,
+        asked.model or asked.name,
+        asked.out,
+        calibrate=[scene.format(each) for each in split["train"]],
+        scene=[scene.format(each) for each in split["val"]],
+        truth=[truth.format(each) for each in split["val"]],
+        tiles=TILES[asked.name],
     )
-    record(f"int8_{NAME}", asdict(report) | {"path": out.name})
+    record(f"int8_{asked.name}", asdict(report) | {"path": asked.out.name})
+
+
+def _parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Give a generator its int8 form.")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--name", choices=sorted(FILES), default="streets")
+    parser.add_argument("--model", help="the file; otherwise the bundled one of that name")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()

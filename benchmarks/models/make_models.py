@@ -32,9 +32,9 @@ FILES = {
 }
 RECIPE = {
     "streets": ["--recipe", "best"],
-    "roads": ["--recipe", "best", "--epochs", "100", "--epochs-decay", "100"],  # not tried
+    "roads": ["--recipe", "best", "--epochs", "6", "--epochs-decay", "3"],
 }
-DEFAULT = ("streets",)
+DEFAULT = ("streets", "roads")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -52,7 +52,7 @@ def make_pairs(name: str, *, data: Path | None, pairs: Path) -> None:
     """Cut the pairs of one generator."""
     if data is None:
         sys.exit(f"{pairs}: not there (prepare it, or name the raw data with --data DIR)")
-    split = _split(name)
+    split = scenes_of(name)
     scene_name, target_name = FILES[name]
     scenes = sorted(split["train"] + split["val"])
     _run(
@@ -83,12 +83,13 @@ def show_scores(name: str, *, pairs: Path, model: Path, data: Path | None) -> No
     if data is None:
         return
     scene_name, target_name = FILES[name]
-    for scene in _split(name)["val"]:
+    for scene in scenes_of(name)["val"]:
         files = (data / scene_name.format(scene), "--truth", data / target_name.format(scene))
         _run("evaluate", "--scene", *files, "--model", model, "--precision", "fp32")
 
 
-def _split(name: str) -> dict[str, list[str]]:
+def scenes_of(name: str) -> dict[str, list[str]]:
+    """Return which scenes train a generator, and which validate it."""
     split: dict[str, list[str]] = json.loads((HERE / f"{name}_split.json").read_text("utf-8"))
     return split
 
