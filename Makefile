@@ -62,17 +62,19 @@ types: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pip show --quiet monai || \
 	    $(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
-	-$(BIN)/python -W ignore benchmarks/engines.py
-	-$(BIN)/python -W ignore benchmarks/translate_cpu.py $(SCENE) --rounds $(ROUNDS)
-	-$(BIN)/python -W ignore benchmarks/memory.py
-	-$(BIN)/python -W ignore benchmarks/startup.py
-	-$(BIN)/python -W ignore benchmarks/decoding.py $(SCENE)
-	-$(BIN)/python -W ignore benchmarks/many.py $(SCENE)
-	-$(BIN)/python -W ignore benchmarks/finish.py --repeats 1
-	-$(BIN)/python -W ignore benchmarks/train.py --rounds 3
-	$(BIN)/python benchmarks/pictures.py
-	$(BIN)/python benchmarks/page.py
-	$(BIN)/python benchmarks/summary.py
+	@failed=; run() { echo "benchmarks/$$*"; $(BIN)/python -W ignore benchmarks/$$* || failed="$$failed $$1"; }; \
+	run engines.py; \
+	run translate_cpu.py $(SCENE) --rounds $(ROUNDS); \
+	run memory.py; \
+	run startup.py; \
+	run decoding.py $(SCENE); \
+	run many.py $(SCENE); \
+	run finish.py --repeats 1; \
+	run train.py --rounds 3; \
+	$(BIN)/python benchmarks/pictures.py; \
+	$(BIN)/python benchmarks/page.py; \
+	$(BIN)/python benchmarks/summary.py; \
+	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 # the bundled models again, from WORK/pairs_NAME or from DATA, with their scores; an hour or more
 models: $(STAMP)

@@ -12,6 +12,7 @@ from typing import Any
 
 from recipe_table import recipes
 from record import recorded
+from summary import aims
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "docs/performance.md", ROOT / "docs/models.md", ROOT / "README.md")
@@ -158,6 +159,31 @@ def decoding(content: Figures) -> str:
     return f"{told}:\n\n{_table(heads, rows)}"
 
 
+def many(content: Figures) -> str:
+    """Return what several scenes take, in one command and in several."""
+    figures = content["figures"]
+    names = {"single": "a command for each", "one": "one command"}
+    rows = [
+        (
+            names[way],
+            f"{min(run['seconds'] for run in runs):.1f}",
+            f"{min(run['cpu_seconds'] for run in runs):.1f}",
+            f"{max(run['peak_mib'] for run in runs):.0f}",
+        )
+        for way, runs in figures["rounds"].items()
+    ]
+    size, count = figures["size"], figures["scenes"]
+    told = f"{count} scenes of {size} x {size} by `{figures['model']}`, maps equal byte for byte"
+    heads = ("", "seconds", "CPU seconds", "peak MiB of a process")
+    return f"{_source(content)}: {told}, {figures['ratio']:.2f} times:\n\n{_table(heads, rows)}"
+
+
+def targets(_content: Figures) -> str:
+    """Return every figure that something was aimed at, met or missed."""
+    rows = [(line.what, line.figure, line.target, line.verdict) for _, line in aims()]
+    return _table(("", "measured", "aim", ""), rows)
+
+
 def training(content: Figures) -> str:
     """Return images per second of both loops."""
     cases = {name: found for name, found in content["figures"].items() if isinstance(found, dict)}
@@ -228,6 +254,8 @@ BLOCKS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "finish": ("finish", finish),
     "startup": ("startup", startup),
     "decoding": ("decoding", decoding),
+    "many": ("many", many),
+    "targets": ("translate_cpu", targets),
     "train": ("train", training),
     "speed": ("translate_cpu", speed),
     "recipes": ("recipes", recipes),

@@ -30,6 +30,8 @@ def recipes(content: Figures, *, variants: Sequence[Variant] = VARIANTS) -> str:
         *(f"5: {name}" for name in CHOOSING_COLUMNS),
         *(f"3: {name}" for name in HELD_BACK_COLUMNS),
         *(f"3: {name}" for name in SEAM_COLUMNS),
+        "GFLOP",
+        "MB",
         "hours",
     ]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
@@ -50,6 +52,8 @@ def _cells(seeds: list[Figures]) -> list[str]:
         *_group(seeds, lambda f: f.get("choosing", {}).get("scores"), CHOOSING_COLUMNS),
         *_group(seeds, lambda f: f.get("held_back", {}).get("scores"), HELD_BACK_COLUMNS),
         *_group(seeds, lambda f: f.get("held_back", {}).get("seams"), SEAM_COLUMNS),
+        f"{first['gflop_a_tile']:.1f}",
+        f"{first['megabytes']:.1f}",
         f"{statistics.mean(each['hours'] for each in seeds):.2f}",
     ]
 

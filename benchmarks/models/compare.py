@@ -20,11 +20,13 @@ from typing import Any
 import geop2p
 from geop2p.checkpoint import has_checkpoint
 from geop2p.model import read_card
+from geop2p.networks import build_generator
 from geop2p.pipelines.training_run import MODEL
 
 sys.path.append(str(Path(__file__).parents[1]))
 from record import RESULTS, provenance, record, recorded
 from variants import VARIANTS, Variant
+from weights import flop_of
 
 SOURCE = "recipes"
 SCORES = ("l1", "psnr_db", "ssim", "accuracy", "mean_iou")
@@ -111,9 +113,9 @@ def score(variant: Variant, folder: Path, *, seed: int, asked: argparse.Namespac
 
 
 def facts(model: Path) -> Figures:
-    """Return what a run took, from its card."""
-    training = read_card(model).training
-    options = training["options"]
+    """Return what a run took and what its network costs, from its card."""
+    card = read_card(model)
+    training, options = card.training, card.training["options"]
     return {
         "options": options,
         "steps": training["steps"],
@@ -122,6 +124,7 @@ def facts(model: Path) -> Figures:
         "hours": training["hours"],
         "trained_on": training["machine"],
         "megabytes": model.stat().st_size / 1e6,
+        "gflop_a_tile": flop_of(build_generator(card.generator)) / 1e9,
     }
 
 
