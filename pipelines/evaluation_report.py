@@ -30,7 +30,8 @@ class EvaluateReport:
     intervals : dict
         Of each figure the 95 % bootstrap interval over items, [low, high].
     modes : dict
-        Scores by mode of the norm layers, and those of ``mean_colour``, one colour everywhere.
+        Scores by mode of the norm layers, all of maps in one precision (float32 beside a map in
+        int8), and those of ``mean_colour``, one colour everywhere.
     statistics_gap : dict
         Scores with kept statistics less those with each tile's own; empty where not scored.
     against_scores : dict

@@ -158,14 +158,17 @@ class Evaluation:
         """Whether a scene is evaluated, not pairs."""
         return self.scene is not None
 
-    def request(self, model: PathLike, out: Path) -> Request:
-        """Return the translation of the scene by a model."""
+    def request(self, model: PathLike, out: Path, *, precision: str | None = None) -> Request:
+        """Return the translation of the scene by a model; ``precision`` goes before that asked."""
+        options = dict(self.translation)
+        if precision is not None:
+            options["precision"] = precision
         return Request(
             scene=os.fspath(self.scene or ""),
             out=out,
             model=model,
             on_progress=self.on_progress,
-            **self.translation,
+            **options,
         )
 
     def read_palette(self) -> Palette | None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from geop2p.blend import EXACT
-from geop2p.errors import SceneError
+from geop2p.errors import OptionError, SceneError
 from geop2p.grid import Span
 from geop2p.inception import Inception, InceptionScores
 from geop2p.model import save_model
@@ -33,6 +33,7 @@ from geop2p.pipelines.evaluation_items import (
 )
 from geop2p.pipelines.evaluation_request import Evaluation
 from geop2p.pipelines.planning import Plan
+from geop2p.pipelines.request import Request
 from geop2p.pipelines.seam_probe import Seams, make_probe_plan, probe
 from geop2p.pipelines.translate import translate
 from geop2p.plots import draw_panels
@@ -125,10 +126,12 @@ def _draw(asked: Evaluation, contenders: list[Contender], folder: Path) -> Drawn
     """Look at the truth first, then make the maps."""
     palette = choose_palette(asked, contenders[0].card)
     requests = {}
-    for contender in contenders:
-        for key, path in _models(contender, asked, folder).items():
-            requests[key] = asked.request(path, _map_path(asked, key, folder))
-    plans = {entry.key: make_probe_plan(requests[entry.key]) for entry in contenders}
+    for entry in contenders:
+        _check_int8(entry, asked)
+        path = _model_file(entry, entry.statistics, folder)
+        requests[entry.key] = asked.request(path, _map_path(asked, entry.key, folder))
+    plans = {key: make_probe_plan(request) for key, request in requests.items()}
+    requests |= _mode_requests(contenders[0], plans["model"], asked=asked, folder=folder)
     drawn = Drawn(
         asked=asked,
         contenders=tuple(contenders),
@@ -143,7 +146,7 @@ def _draw(asked: Evaluation, contenders: list[Contender], folder: Path) -> Drawn
         translate(
             request.scene,
             request.out,
-            **asked.translation,
+            **dict(asked.translation) | {"precision": request.precision},
             model=request.model,
             format=None if is_kept else "GTiff",
             overwrite=asked.overwrite,
@@ -152,17 +155,40 @@ def _draw(asked: Evaluation, contenders: list[Contender], folder: Path) -> Drawn
     return drawn
 
 
-def _models(contender: Contender, asked: Evaluation, folder: Path) -> dict[str, Path]:
-    """Return model files by what their maps are called: the contender, and modes to score.
+def _mode_requests(
+    contender: Contender, plan: Plan, *, asked: Evaluation, folder: Path
+) -> dict[str, Request]:
+    """Return the maps by other statistics of the norm layers, by what they are called.
 
-    A map of tiles' centres has no other mode: by a tile's own statistics it cannot be drawn.
+    All modes are drawn in one precision. Ranges for 8 bits hold for the kept statistics alone, so
+    beside a map in int8 the modes are in float32, and the one that the map has is drawn again. A
+    map of tiles' centres has no other mode: by a tile's own statistics it cannot be drawn.
     """
-    files = {contender.key: _model_file(contender, contender.statistics, folder)}
-    has_modes = asked.modes and asked.translation.get("blend") != EXACT
-    if has_modes and contender.key == "model":
-        for mode in contender.other_statistics(("running", "tile")):
-            files[mode] = _model_file(contender, mode, folder)
-    return files
+    if not asked.modes or asked.translation.get("blend") == EXACT:
+        return {}
+    modes = contender.other_statistics(("running", "tile"))
+    is_int8 = plan.lane.engine.precision == "int8"
+    if modes and is_int8:
+        modes = [contender.statistics, *modes]
+    return {
+        mode: asked.request(
+            _model_file(contender, mode, folder),
+            _map_path(asked, mode, folder),
+            precision="fp32" if is_int8 else plan.request.precision,
+        )
+        for mode in modes
+    }
+
+
+def _check_int8(contender: Contender, asked: Evaluation) -> None:
+    """Refuse 8 bits with statistics that their ranges were not measured with."""
+    is_asked_for = asked.translation.get("precision") == "int8"
+    if is_asked_for and contender.statistics != contender.own_statistics:
+        raise OptionError(
+            f"precision int8 with {contender.statistics} statistics of the norm layers: ranges for "
+            f"8 bits are those of the card's, {contender.own_statistics} (give --precision fp32, "
+            "or leave --statistics out)"
+        )
 
 
 def _model_file(contender: Contender, mode: str, folder: Path) -> Path:
@@ -302,16 +328,21 @@ def _measure_seams(drawn: Drawn, folder: Path) -> dict[str, Seams]:
                 return part.pixels, part.valid
 
             plan = drawn.plans[entry.key]
-            others = [path for key, path in drawn.maps.items() if key not in ("model", "against")]
             found[entry.key] = probe(
                 plan,
                 drawn.maps[entry.key],
                 folder=folder,
                 palette=drawn.palette,
                 truth=read,
-                other=others[0] if others and entry.key == "model" else None,
+                modes=_mode_maps(drawn) if entry.key == "model" else None,
             )
     return found
+
+
+def _mode_maps(drawn: Drawn) -> tuple[Path, Path] | None:
+    """Return the maps by the model's own and by the other statistics, both in one precision."""
+    found = [path for key, path in drawn.maps.items() if key not in ("model", "against")]
+    return (found[0] if len(found) > 1 else drawn.maps["model"], found[-1]) if found else None
 
 
 def _seam_picture(drawn: Drawn, seams: Seams) -> bytes:

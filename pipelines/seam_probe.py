@@ -72,14 +72,14 @@ def probe(
     folder: Path,
     palette: Palette | None,
     truth: ReadRows,
-    other: Path | None = None,
+    modes: tuple[Path, Path] | None = None,
 ) -> Seams:
     """Measure the seams of a map that ``plan`` made; ``folder`` takes what is temporary.
 
     Parameters
     ----------
-    other : path or None
-        The map with other statistics of the norm layers.
+    modes : pair of paths or None
+        The maps by the model's own and by other statistics of the norm layers, in one precision.
     truth : callable
         Reads rows of the true map: what its gradients are at the same lines, for comparison.
     """
@@ -89,7 +89,7 @@ def probe(
     true = _gradients(grid, truth)
     overlap = disagreement(plan) if grid.overlap and grid.tile_rows * grid.tile_cols > 1 else None
     shift = shift_difference(plan, map_path, folder=folder, palette=palette)
-    statistics = None if other is None else _map_difference(plan, map_path, other, palette=palette)
+    statistics = None if modes is None else _map_difference(plan, *modes, palette=palette)
     figures: dict[str, Any] = {
         f"gradient_{name}": plain(value) for name, value in gradients[0].items()
     }

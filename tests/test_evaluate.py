@@ -1,11 +1,11 @@
 import json
 import re
 import tempfile
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from evaluations import HEIGHT, PALETTE, TILING, WIDTH, evaluated, make_ground, small_model
 from pair_files import write_pairs
 from scenes import identity, landscape, read_raster, write_scene
 
@@ -14,24 +14,14 @@ from geop2p.batches import PairStore
 from geop2p.card import ModelCard, Scaling
 from geop2p.errors import OptionError
 from geop2p.model import load_model, save_model
-from geop2p.networks import GeneratorConfig, build_generator, initialise
+from geop2p.networks import GeneratorConfig, build_generator
 from geop2p.pairs import find_pairs
-from geop2p.palette import MapClass, Palette
 from geop2p.pipelines.request import Request
 from geop2p.pipelines.seam_probe import disagreement, make_probe_plan, probe
 from geop2p.recipe import TrainingConfig
 from geop2p.validation import Validator
 
 pytestmark = pytest.mark.usefixtures("one_thread", "own_temporaries")
-
-HEIGHT, WIDTH = 150, 290
-PALETTE = Palette(
-    (
-        MapClass(index=1, name="dark", colour=(0, 0, 0)),
-        MapClass(index=2, name="light", colour=(255, 255, 255)),
-    )
-)
-TILING = {"overlap": 16, "device": "cpu", "threads": 1}
 
 
 @pytest.fixture
@@ -46,42 +36,7 @@ def own_temporaries(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory):
-    """A scene, two small models, and the map that the first one draws: as truth, and as labels."""
-    folder = tmp_path_factory.mktemp("ground")
-    scene = write_scene(folder / "scene.tif", landscape(3, HEIGHT, WIDTH))
-    models = [small_model(folder / f"{name}.safetensors", seed=i) for i, name in enumerate("ab")]
-    truth = folder / "truth.tif"
-    geop2p.translate(scene, truth, model=models[0], format="GTiff", **TILING)
-    labels = PALETTE.nearest(read_raster(truth)[0])[None]
-    return SimpleNamespace(
-        scene=scene,
-        model=models[0],
-        other=models[1],
-        truth=truth,
-        labels=write_scene(folder / "labels.tif", labels),
-        swapped=write_scene(folder / "swapped.tif", 3 - labels),
-    )
-
-
-def small_model(path, *, seed, **facts):
-    config = GeneratorConfig(arch="resnet_6blocks", ngf=2)
-    generator = build_generator(config)
-    initialise(generator, seed=seed, std=0.4)
-    save_model(
-        path,
-        generator,
-        ModelCard(name=path.stem, generator=config, tile=64, palette=PALETTE, **facts),
-    )
-    return path
-
-
-def evaluated(ground, *, truth=None, model=None, **options):
-    return geop2p.evaluate(
-        model=model or ground.model,
-        scene=ground.scene,
-        truth=truth or ground.truth,
-        **({"seams": False, "modes": False, "draws": 50} | TILING | options),
-    )
+    return make_ground(tmp_path_factory.mktemp("ground"))
 
 
 def test_a_map_that_is_the_truth_scores_perfect(ground):
