@@ -197,12 +197,13 @@ card_options = in_order(
     click.option(
         "--palette",
         metavar="FILE|NAME",
-        help="Classes of the map's colours: a JSON file or a shipped name (streets, roads).",
+        help="Classes of the map's colours: a JSON file or a shipped name (streets, roads). "
+        "Default: those beside the pairs.",
     ),
     click.option(
         "--gsd",
         "gsd_m",
         type=click.FloatRange(0, min_open=True),
-        help="Ground sample distance of the pairs in metres.",
+        help="Ground sample distance of the pairs in metres. Default: that in their manifest.",
     ),
 )

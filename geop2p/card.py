@@ -15,6 +15,8 @@ from geop2p.quantisation import Int8Entry, entry_from_json_value
 CARD_VERSION = 1
 MOST_TILE = 4096
 """Pixels; a bound for what a file may claim, far above what a generator is trained for."""
+MOST_GSD_FACTOR = 1.25
+"""By which ground sample distances may differ, a card's and a scene's, before it matters."""
 CARD_ERRORS = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 NORM_STATISTICS = ("running", "tile")
 MAP_DTYPES = ("uint8", "uint16", "int16", "float32")

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from geop2p.errors import PairsError, SceneError
+from geop2p.manifest import read_manifest, scenes_of
 from geop2p.signatures import special_kind
 
 Pixels = npt.NDArray[Any]
@@ -51,8 +52,6 @@ PICTURE_ERRORS = (
 )
 """What Pillow raises for damaged pictures, and for those of more pixels than a patch has."""
 RASTER_SUFFIXES = (".tif", ".tiff")
-MANIFEST = "manifest.csv"
-"""Beside the pairs: what `geop2p prepare` cut them from; columns split and scene are read."""
 DIRECTIONS = ("scene-to-map", "map-to-scene")
 VAL_SHARE = 10
 """One pair in so many validates where the data set does not say which."""
@@ -73,12 +72,15 @@ class PairSet:
 
     Parameters
     ----------
+    folder : Path
+        What `find_pairs` was given.
     train_scenes, val_scenes : tuple of str
         Files that the pairs were cut from, where a manifest says so.
     note : str
         How the split came about, when the data set does not give it; else empty.
     """
 
+    folder: Path
     train: tuple[Pair, ...]
     val: tuple[Pair, ...] = ()
     train_scenes: tuple[str, ...] = ()
@@ -121,9 +123,15 @@ def find_pairs(folder: str | Path) -> PairSet:
             "or side-by-side pictures)"
         )
     if not val:
-        return _split(train)
-    scenes = {split: _scenes(root / MANIFEST, split) for split in ("train", "val")}
-    return PairSet(train=train, val=val, train_scenes=scenes["train"], val_scenes=scenes["val"])
+        return _split(root, train)
+    origins = read_manifest(root)
+    return PairSet(
+        folder=root,
+        train=train,
+        val=val,
+        train_scenes=scenes_of(origins, "train"),
+        val_scenes=scenes_of(origins, "val"),
+    )
 
 
 def read_pair(pair: Pair) -> tuple[Pixels, Pixels]:
@@ -184,18 +192,6 @@ def describe_pair(pair: Pair) -> tuple[PatchSpec, PatchSpec]:
         bands=scene.bands, height=scene.height, width=scene.width // 2, dtype=scene.dtype
     )
     return half, half
-
-
-def _scenes(manifest: Path, split: str) -> tuple[str, ...]:
-    """Return the names of the files that the pairs of a split were cut from."""
-    if not manifest.is_file():
-        return ()
-    try:
-        with manifest.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row.get("split") == split]
-    except (OSError, UnicodeDecodeError, csv.Error) as exc:
-        raise PairsError(f"{manifest}: not a readable table: {exc} (remove or mend it)") from exc
-    return tuple(sorted({Path(row.get("scene") or "").name for row in rows}))
 
 
 def _find_layout(root: Path) -> Callable[[Path], tuple[tuple[Pair, ...], tuple[Pair, ...]]]:
@@ -282,13 +278,14 @@ def _by_name(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
     return tuple(sorted(pairs, key=lambda pair: pair.name))
 
 
-def _split(pairs: tuple[Pair, ...]) -> PairSet:
+def _split(folder: Path, pairs: tuple[Pair, ...]) -> PairSet:
     """Let the last tenth by name validate; with fewer than ten pairs, none."""
     count = len(pairs) // VAL_SHARE
     if not count:
-        return PairSet(train=pairs, note=f"{len(pairs)} pairs are too few to hold any back")
+        note = f"{len(pairs)} pairs are too few to hold any back"
+        return PairSet(folder=folder, train=pairs, note=note)
     note = f"the last {count} of {len(pairs)} pairs by name validate"
-    return PairSet(train=pairs[:-count], val=pairs[-count:], note=note)
+    return PairSet(folder=folder, train=pairs[:-count], val=pairs[-count:], note=note)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from geop2p.card import ModelCard
+from geop2p.card import MOST_GSD_FACTOR, ModelCard
 from geop2p.errors import OptionError, SceneError
 from geop2p.grid import TileGrid
 from geop2p.pipelines.request import Request
@@ -13,8 +13,6 @@ from geop2p.raster.scene import MAX_PIXELS, SceneSpec
 
 logger = logging.getLogger(__name__)
 
-MOST_FACTOR = 1.25
-"""By which the scene's ground sample distance and the model's may differ without a warning."""
 NEAR = 0.01
 """Relative difference below which a scene is not brought to the model's: it would only be blurred.
 A projection's scale makes as much, e.g. 0.9996 in the middle of a UTM zone."""
@@ -85,7 +83,7 @@ def warn_of_gsd(ground: Ground, card: ModelCard | None) -> None:
     if card is None or scene_m is None or model_m is None or ground.size is not None:
         return
     factor = max(scene_m, model_m) / min(scene_m, model_m)
-    if factor > MOST_FACTOR:
+    if factor > MOST_GSD_FACTOR:
         logger.warning(
             "%s: a pixel is %.3g m on the ground, the model %s was trained at %.3g m: %.3gx %s "
             "(resample on the fly with --gsd model)",

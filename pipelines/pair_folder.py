@@ -5,6 +5,7 @@ The folder takes its name when everything is in it.
 
 import csv
 import io
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -19,18 +20,16 @@ import numpy.typing as npt
 from geop2p.errors import OptionError, OutputError
 from geop2p.faults import around
 from geop2p.locking import held
+from geop2p.manifest import MANIFEST, MANIFEST_COLUMNS, PALETTE
+from geop2p.palette import Palette
 from geop2p.patches import SPLITS, Patch
 from geop2p.raster.aligning import ground_box
+from geop2p.raster.gsd import gsd_of
 from geop2p.raster.patch_files import is_picture, write_picture, write_tiff
 from geop2p.raster.scene import SceneSpec
 from geop2p.writing import remains, sync_folder, told_as_output_error
 
 LAYOUTS = ("side-by-side", "folders")
-MANIFEST = "manifest.csv"
-MANIFEST_COLUMNS = (
-    "split", "scene_patch", "map_patch", "scene", "target", "row", "col", "size",
-    "left", "bottom", "right", "top", "crs", "nodata", "variety",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +106,12 @@ class PairFolder:
         table.writerows(self._records)
         with told_as_output_error(self._path):
             (self._path / MANIFEST).write_text(text.getvalue(), encoding="utf-8")
+
+    def write_palette(self, palette: Palette) -> None:
+        """Write ``palette.json``: the classes that the maps' colours stand for, a line each."""
+        lines = ",\n  ".join(json.dumps(entry, ensure_ascii=False) for entry in palette.to_list())
+        with told_as_output_error(self._path):
+            (self._path / PALETTE).write_text(f"[\n  {lines}\n]\n", encoding="utf-8")
 
     def _write_files(self, pair: Pair, split: str, stem: str) -> tuple[str, str]:
         if self._layout == "side-by-side":
@@ -215,7 +220,10 @@ def _side_by_side(pair: Pair) -> npt.NDArray[np.uint8]:
 
 
 def _origin(pair: Pair, target: str) -> dict[str, Any]:
-    """Return where a pair was cut, in pixels and, where the scene has a CRS, in its units."""
+    """Return where a pair was cut, in pixels and, where the scene has a CRS, in its units.
+
+    So is the scene's ground sample distance, in metres: patches keep the scene's pixels.
+    """
     spec, patch = pair.spec, pair.patch
     record = {
         "scene": spec.path,
@@ -230,4 +238,7 @@ def _origin(pair: Pair, target: str) -> dict[str, Any]:
         box = ground_box(spec, rows=patch.rows, cols=patch.cols)
         record |= dict(zip(("left", "bottom", "right", "top"), box, strict=True))
         record["crs"] = spec.crs.to_string()
+    gsd = gsd_of(spec)
+    if gsd is not None:
+        record["gsd_m"] = float(f"{gsd.mean_m:.6g}")
     return record

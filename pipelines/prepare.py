@@ -142,7 +142,7 @@ class PrepareReport:
     Parameters
     ----------
     out : Path
-        The folder of pairs, with its ``manifest.csv``.
+        The folder of pairs, with its ``manifest.csv`` and, where one drew them, ``palette.json``.
     train, val : int
         Pairs on each side of the split.
     left_out : dict of str to int
@@ -226,6 +226,9 @@ def prepare(
         left_out = _cut_all(plans, folder, settings)
         _check_counts(folder, left_out, settings)
         folder.write_manifest()
+        palette = _palette_of_all(plans)
+        if palette is not None:
+            folder.write_palette(palette)
     return PrepareReport(
         out=target,
         train=folder.count("train"),
@@ -331,6 +334,11 @@ def _unfitness(pair: Pair | None, settings: PrepareSettings) -> str:
     if pair.nodata > settings.max_nodata:
         return "nodata"
     return "variety" if pair.variety < settings.min_variety else ""
+
+
+def _palette_of_all(plans: Sequence[ScenePlan]) -> Palette | None:
+    """Return the palette that drew every map; None where a style drew some, or nothing did."""
+    return None if any(is_vector(plan.target) for plan in plans) else plans[0].palette
 
 
 def _check_counts(folder: PairFolder, left_out: dict[str, int], settings: PrepareSettings) -> None:

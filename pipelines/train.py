@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -22,7 +22,7 @@ from geop2p.errors import (
     OutputError,
     PairsError,
 )
-from geop2p.facts import CardFacts, band_names, parse_facts, read_facts, reversed_facts, scaling_of
+from geop2p.facts import CardFacts, band_names, parse_facts, reversed_facts, scaling_of
 from geop2p.locking import held
 from geop2p.networks import GeneratorConfig
 from geop2p.pairs import DIRECTIONS, Pair, PairSet, PatchSpec, describe_pair, find_pairs
@@ -48,11 +48,11 @@ from geop2p.pipelines.training_device import (
     resident_pairs,
     training_device,
 )
+from geop2p.pipelines.training_facts import completed_facts, given_facts
 from geop2p.pipelines.training_options import RunOptions, Settings, TrainOptions, part
 from geop2p.pipelines.training_run import MODEL, Run, run_epochs, trim_log
 from geop2p.recipe import TrainingConfig
 from geop2p.recipe_values import RecipeValues
-from geop2p.style import find_palette
 from geop2p.validation import Validator, spread
 from geop2p.writing import told_as_output_error
 
@@ -180,9 +180,11 @@ def _begin(
         raise OutputError(
             f"{folder}: holds a run already (--resume goes on with it; or another --out)"
         )
-    facts = _facts(options, known=CardFacts())
+    facts = given_facts(options, known=CardFacts())
+    found = find_pairs(Path(pairs or ""))
+    facts = completed_facts(facts, found)
     settings = chosen_settings(given, has_palette=facts.palette is not None)
-    run = _open(Path(pairs or ""), folder, settings=settings, facts=facts, options=options)
+    run = _open(found, folder, settings=settings, facts=facts, options=options)
     if settings.start_from:
         begin_from(run, settings.start_from)
     with told_as_output_error(folder):
@@ -204,8 +206,9 @@ def _resume(
         given = given | {"recipe": recipe_name(given["recipe"])}
     source = Path(pairs or known_pairs)
     settings = extended(folder, known_settings, given)
-    facts = _facts(options, known=known_facts)
-    run = _open(source, folder, settings=settings, facts=facts, options=options, state=state)
+    facts = given_facts(options, known=known_facts)
+    found = find_pairs(source)
+    run = _open(found, folder, settings=settings, facts=facts, options=options, state=state)
     if run.pairs.fingerprint != state.get("fingerprint"):
         raise PairsError(f"{source}: not the pairs that {folder} was trained on (give those)")
     check_teacher(run, state)
@@ -217,7 +220,7 @@ def _resume(
 
 
 def _open(
-    source: Path,
+    found: PairSet,
     folder: Path,
     *,
     settings: Settings,
@@ -228,7 +231,6 @@ def _open(
     """Return a run at its beginning; ``state`` is what it will go on from."""
     _check_direction(settings)
     is_reversed = settings.direction == "map-to-scene"
-    found = find_pairs(source)
     specs = _check_pairs(found, settings)
     facts_seen = reversed_facts(facts) if is_reversed else facts
     config = _config(settings, specs, facts_seen)
@@ -245,7 +247,7 @@ def _open(
     )
     return Run(
         folder=folder,
-        settings={"pairs": str(source.resolve())} | asdict(settings),
+        settings={"pairs": str(found.folder.resolve())} | asdict(settings),
         facts=facts_seen,
         given_facts=facts,
         pairs=found,
@@ -354,18 +356,6 @@ def _check_facts(facts: CardFacts, config: TrainingConfig) -> None:
         raise PairsError(f"maps of type {config.map.dtype} (choose from {', '.join(MAP_DTYPES)})")
     if facts.palette and (config.map.dtype, config.generator.out_bands) != ("uint8", 3):
         raise OptionError("a palette needs maps of red, green and blue in uint8")
-
-
-def _facts(options: RunOptions, *, known: CardFacts) -> CardFacts:
-    """Return the facts of the card: of the file, else those known, then single options."""
-    facts = known if options.card is None else read_facts(options.card)
-    if options.palette is not None:
-        facts = replace(facts, palette=find_palette(options.palette))
-    if options.name is not None:
-        facts = replace(facts, name=options.name)
-    if options.gsd_m is not None:
-        facts = replace(facts, gsd_m=options.gsd_m)
-    return facts
 
 
 @contextmanager

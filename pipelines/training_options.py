@@ -126,7 +126,8 @@ class RunOptions:
     card : str, Path or None
         JSON file with the facts of the model card, see `geop2p.facts.read_facts`.
     palette, name, gsd_m
-        Facts that go before those in ``card``: a palette file, a name, metres.
+        Facts that go before those in ``card``: a palette file, a name, metres. Palette and metres
+        that neither says are those that `geop2p prepare` left beside the pairs.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     workers : int or None

@@ -11,6 +11,7 @@ from scenes import GRID, landscape, noise, write_scene
 
 from geop2p.errors import OptionError, OutputError, SceneError
 from geop2p.pairs import find_pairs, read_pair
+from geop2p.palette import Palette
 from geop2p.pipelines.prepare import prepare
 from geop2p.style import find_palette
 
@@ -103,7 +104,9 @@ def test_casings_do_not_stop_at_patches(tmp_path, ground):
     labels = np.zeros((1, 96, 160), np.uint8)
     labels[:, 31] = 1
     write_scene(ground[1], labels)
-    prepare([ground[0]], [ground[1]], tmp_path / "out", palette="roads", size=SIZE, min_variety=0)
+    road = {"index": 1, "name": "road", "colour": "#FFFFFF", "casing": {"colour": "#C9C1B6"}}
+    palette = Palette.from_list([{"index": 0, "name": "land", "colour": "#F2EFE9"}, road])
+    prepare([ground[0]], [ground[1]], tmp_path / "out", palette=palette, size=SIZE, min_variety=0)
     below = np.asarray(Image.open(tmp_path / "out" / "train" / "000_scene_32_0.png"))
     assert (below[0, SIZE:] == [0xC9, 0xC1, 0xB6]).all()
     assert (below[1, SIZE:] == [0xF2, 0xEF, 0xE9]).all()
