@@ -86,7 +86,8 @@ map_options = in_order(
         "--preview",
         type=click.Path(),
         metavar="FILE.png",
-        help="Also draw the map beside its scene.",
+        help="Also draw the map beside its scene. With --out-dir this, --classes, --vectors and "
+        "--confidence name folders.",
     ),
     click.option(
         "--palette",
@@ -276,7 +277,8 @@ work_options = in_order(
     click.option(
         "--strip-rows",
         type=click.IntRange(1),
-        help="Tile rows that are worked on at a time. Default: enough for 64 tiles.",
+        help="Tile rows that are worked on at a time. Default: enough for 64 tiles, or more where "
+        "they fill the batches of a GPU better.",
     ),
     click.option(
         "--workers",

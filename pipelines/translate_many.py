@@ -25,7 +25,7 @@ from geop2p.pipelines.inspection import needs_of
 from geop2p.pipelines.lanes import LaneSpec
 from geop2p.pipelines.planning import ChosenModel, Plan, check_engine, choose_model
 from geop2p.pipelines.preflight import check_paths
-from geop2p.pipelines.request import Request, TranslateOptions
+from geop2p.pipelines.request import SIDE_OUTPUTS, Request, TranslateOptions
 from geop2p.pipelines.scene_run import begun, crew_of_its_own
 from geop2p.pipelines.translation_report import TranslateReport
 from geop2p.progress import OnProgress, Progress
@@ -80,14 +80,16 @@ def translate_many(
         An existing folder for the maps: the scene's name, .tif, or the suffix of ``format``.
     **options
         See `TranslateOptions`; bands, stretch and the like are resolved for each scene. Options
-        that name a file to write are for one scene. ``on_progress`` is told of scenes by their
-        numbers.
+        that name a file beside the map (``classes``, ``vectors``, ``confidence``, ``preview``) name
+        an existing folder for such files here, each with its scene's name. ``on_progress`` is told
+        of scenes by their numbers.
 
     Returns
     -------
     iterator of SceneOutcome
-        One a scene, as they are done. Work begins when the first is asked for; with the last, or
-        when the iterator is closed, generator and workers are let go.
+        One a scene, in their order. Work begins when the first is asked for; with the last, or when
+        the iterator is closed, generator and workers are let go. Until then torch's threads and
+        switches, and Dask's settings, are those of a translation, in the whole process.
 
     Raises
     ------
@@ -106,11 +108,19 @@ def _requests(scenes: list[str], out_dir: Path, options: TranslateOptions) -> li
     if not scenes:
         raise OptionError("no scene to translate (give at least one)")
     on_progress = options.pop("on_progress", None)
+    folders = {name: Path(value) for name in SIDE_OUTPUTS if (value := options.get(name))}
+    _check_folders(folders)
     first_suffix = {driver: suffix for suffix, driver in reversed(SUFFIXES.items())}
     suffix = first_suffix.get(options.get("format") or "COG", ".tif")
     requests = []
     for number, scene in enumerate(scenes, start=1):
-        request = Request(scene=scene, out=out_dir / f"{_stem(scene)}{suffix}", **options)
+        stem = _stem(scene)
+        beside = {
+            name: folder / f"{stem}{SIDE_OUTPUTS[name][0]}" for name, folder in folders.items()
+        }
+        request = replace(
+            Request(scene=scene, out=out_dir / f"{stem}{suffix}", **options), **beside
+        )
         is_kept = not request.overwrite and request.generator is None
         told = on_progress and _numbered(on_progress, f"{number}/{len(scenes)}")
         requests.append(
@@ -121,6 +131,15 @@ def _requests(scenes: list[str], out_dir: Path, options: TranslateOptions) -> li
             )
         )
     return requests
+
+
+def _check_folders(folders: dict[str, Path]) -> None:
+    for option, folder in folders.items():
+        if not folder.is_dir():
+            raise OptionError(
+                f"{folder}: no such folder (with several scenes --{option} names one, for files of "
+                "the scenes' names: make it)"
+            )
 
 
 def _stem(scene: str) -> str:
@@ -136,19 +155,15 @@ def _numbered(on_progress: OnProgress, number: str) -> OnProgress:
 
 def _check_all(requests: list[Request]) -> None:
     """Refuse what is wrong with names, before any work."""
-    side = requests[0].side_outputs()
-    if side:
-        option = next(iter(side))
-        raise OptionError(f"--{option} names one file (give it with one scene and --out)")
     scenes = {os.path.realpath(request.scene) for request in requests}
     taken: dict[Path, str] = {}
     for request in requests:
-        former = taken.setdefault(request.out, request.scene)
-        if former is not request.scene:
+        if request.out in taken:
             raise OptionError(
-                f"{former} and {request.scene} would both become {request.out} "
+                f"{taken[request.out]} and {request.scene} would both become {request.out} "
                 "(rename one, or translate them into two folders)"
             )
+        taken[request.out] = request.scene
         if os.path.realpath(request.out) in scenes:
             raise OutputError(f"{request.out}: is one of the scenes (choose another folder)")
         check_paths(request)
@@ -164,6 +179,7 @@ def _outcomes(requests: list[Request], chosen: ChosenModel) -> Iterator[SceneOut
                     yield from finisher.finished()
                     finisher.start(request, stack.pop_all(), partial(run.finish, tally))
             except Geop2pError as exc:
+                yield from finisher.finished()
                 yield _outcome(request, error=exc)
         yield from finisher.finished()
 

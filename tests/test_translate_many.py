@@ -48,6 +48,48 @@ def test_maps_are_to_the_last_byte_those_of_single_commands(tmp_path, scenes, mo
     assert names_in(tmp_path / "maps") == ["a.tif", "b.tif", "c.tif"]
 
 
+def test_what_is_made_beside_the_maps_goes_to_folders(tmp_path, scenes, run_cli):
+    options = {"classes": "classes", "vectors": "shapes", "confidence": "sure", "preview": "shown"}
+    (tmp_path / "alone").mkdir()
+    words = []
+    for option, name in options.items():
+        (tmp_path / name).mkdir()
+        words += [f"--{option}", tmp_path / name]
+    words += ["--palette", "roads", "-q"]
+    eight_bits = [scenes[0], scenes[2]]
+    status, *_ = run_cli("translate", *eight_bits, "--out-dir", tmp_path / "maps", *words)
+    assert status == 0
+    for scene in eight_bits:
+        alone = {
+            option: tmp_path / "alone" / f"{option}{suffix}"
+            for option, suffix in zip(options, (".tif", ".gpkg", ".tif", ".png"), strict=True)
+        }
+        single = tmp_path / "alone" / "map.tif"
+        geop2p.translate(scene, single, palette="roads", overwrite=True, **alone)
+        for option, path in alone.items():
+            made = tmp_path / options[option] / f"{scene.stem}{path.suffix}"
+            assert made.stat().st_size > 0
+            if option in ("classes", "confidence"):
+                assert made.read_bytes() == path.read_bytes()
+    again = run_cli("translate", *eight_bits, "--out-dir", tmp_path / "maps", *words)
+    assert "0 translated, 2 skipped, 0 failed" in again[1]
+    (tmp_path / "classes" / "a.tif").unlink()
+    mended = run_cli(
+        *("translate", *eight_bits, "--out-dir", tmp_path / "maps", *words),
+        *("--overwrite", "--skip-existing"),
+    )
+    assert "1 translated, 1 skipped, 0 failed" in mended[1]
+    with pytest.raises(OutputError, match="is the map itself"):
+        geop2p.translate_many(scenes, tmp_path / "maps", classes=tmp_path / "maps")
+
+
+def test_outcomes_come_in_the_order_of_the_scenes(tmp_path, scenes, model):
+    (tmp_path / "none.tif").write_bytes(b"no raster")
+    names = [scenes[0], tmp_path / "none.tif", scenes[2]]
+    outcomes = geop2p.translate_many(names, tmp_path / "maps", model=model)
+    assert [Path(outcome.scene) for outcome in outcomes] == names
+
+
 def test_one_map_is_written_while_the_next_scene_is_drawn(tmp_path, scenes, model):
     """The first map waits until a strip of the second scene is kept: alone, in vain."""
     kept, waited = [], []
@@ -134,6 +176,8 @@ def test_names_that_clash_are_refused_before_work(tmp_path, scenes, model):
     )
     with pytest.raises(OptionError, match="would both become"):
         geop2p.translate_many([*scenes, twin], tmp_path / "maps", model=model)
+    with pytest.raises(OptionError, match="would both become"):
+        geop2p.translate_many([scenes[0], scenes[0]], tmp_path / "maps", model=model)
     with pytest.raises(OutputError, match=r"is the scene itself|is one of the scenes"):
         geop2p.translate_many(scenes, tmp_path, model=model, overwrite=True)
     assert names_in(tmp_path / "maps") == []
@@ -142,7 +186,7 @@ def test_names_that_clash_are_refused_before_work(tmp_path, scenes, model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"preview": "p.png"}, "names one file"),
+        ({"preview": "p.png"}, "p.png: no such folder .*--preview names one"),
         ({"precision": "int8"}, "was not quantised"),
         ({"model": "no such"}, "no such model"),
         ({"overlap": 64, "format": "BMP"}, "format 'BMP'"),
