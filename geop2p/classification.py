@@ -129,7 +129,10 @@ def class_shares(task: ClassTask, maps: Iterable[Tensor]) -> Tensor:
 
 
 def class_loss(generated: Tensor, truth: Tensor, *, task: ClassTask, temperature: float) -> Tensor:
-    """Return the cross-entropy of the classes that a picture's colours stand for, in float32.
+    """Return the cross-entropy of the classes that a picture's colours stand for.
+
+    It is computed in float32; a GPU may round the factors of its products to TF32, torch's default
+    for convolutions.
 
     Parameters
     ----------

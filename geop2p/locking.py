@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,7 +39,8 @@ def held(target: Path) -> Iterator[None]:
             path.write_text(_own_name(), encoding="utf-8")
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held: whoever waits sees that it is gone
+        with suppress(OSError):  # on a disk that turned read-only the file stays, unlocked
+            path.unlink(missing_ok=True)  # while it is held: whoever waits sees that it is gone
         lock.release()
 
 

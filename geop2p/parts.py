@@ -171,7 +171,9 @@ class PartStore:
         """Remove the folder and what is in it."""
         with around("remove folder"):
             shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.unlink(missing_ok=True)  # a file that took its name
+            if not self.folder.is_dir():  # a file that took its name
+                with told_as_output_error(self.folder):
+                    self.folder.unlink(missing_ok=True)
 
     def _is_ours(self) -> bool:
         state = self.folder / STATE

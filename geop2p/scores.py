@@ -34,10 +34,6 @@ SIMILAR = (
 PICTURES = ("ssim", "ssim_pictures", "ms_ssim", "ms_ssim_pictures")
 COLUMNS = (*BASE, *SIMILAR, *PICTURES)
 """Sums of an item; the confusion of its classes, row by row, comes after them."""
-HIGHER_IS_BETTER = {
-    "l1": False, "rmse": False, "psnr_db": True, "ssim": True, "ms_ssim": True,
-    "within_5": True, "within_10": True, "accuracy": True, "mean_iou": True, "mean_f1": True,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,7 +135,8 @@ def replacing(target: Path, *, needed: int | None = None) -> Iterator[Path]:
                 temporary.replace(target)
             sync_folder(target.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that turned read-only is told of already
+            temporary.unlink(missing_ok=True)
         _temporaries.discard(temporary)
 
 

@@ -108,10 +108,13 @@ def _better_mode(scores: Scores) -> str:
 
 
 def _notes(scores: Scores, *, mode: str) -> list[str]:
+    """Return what to say of the modes of the norm layers, where there are several."""
+    if "tile" not in scores:
+        return []
     modes = {name: float(scores[name]["psnr_db"]) for name in MODES if name in scores}
     listed = ", ".join(f"{name} {psnr:.2f} dB" for name, psnr in modes.items())
     notes = [f"norm statistics: {listed}; the card holds {mode!r}"]
-    lost = max(modes.values()) - modes["running"]
+    lost = modes["tile"] - modes["running"]
     if lost > WORSE_DB:
         notes.append(
             f"with kept statistics the generator is {lost:.2f} dB worse than with each tile's own "

@@ -14,7 +14,6 @@ from geop2p.errors import (
     OutputError,
     SceneError,
 )
-from geop2p.legend import side_car
 from geop2p.parts import PartStore, part_bytes
 from geop2p.pipelines.confidence import part_planes
 from geop2p.pipelines.confidence_raster import confidence_spec
@@ -53,8 +52,8 @@ def check_paths(request: Request) -> MapFormat:
             raise OutputError(f"{path}: is {outputs[path.absolute()]} (choose another --{option})")
         outputs[path.absolute()] = f"the file of --{option}"
         _check_output(path, request)
-        if option == "classes":
-            _check_output(side_car(path), request)
+    for path in request.side_cars():
+        _check_output(path, request)
     return map_format
 
 

@@ -11,8 +11,10 @@ from geop2p.pipelines.training_options import Settings, part
 from geop2p.recipe import TrainingConfig
 from geop2p.recipe_values import RecipeValues, option
 
-OF_THE_DISCRIMINATOR = ("gan_mode", "lambda_fm", "diffaug", "scales", "spectral_norm")
-"""Settings that do nothing without one."""
+OF_THE_DISCRIMINATOR = ("gan_mode", "scales", "spectral_norm")
+"""Settings that do nothing without one; features to match and disguises are refused as values."""
+OF_CLASSES = ("class_weights", "ce_temperature")
+"""Settings that do nothing without a weight of the cross-entropy."""
 
 
 def chosen_settings(given: Mapping[str, Any], *, has_palette: bool) -> Settings:
@@ -88,10 +90,11 @@ def _check_effects(settings: Settings, given: Mapping[str, Any]) -> None:
                     f"{option(name)} {_told(given[name])}without a discriminator, which "
                     f"--lambda-gan 0 leaves out (leave {option(name)} away)"
                 )
-    if "class_weights" in idle and not settings.lambda_ce:
-        raise OptionError(
-            "--class-weights without --lambda-ce (give a weight, such as 2, or leave it away)"
-        )
+    for name in idle:
+        if name in OF_CLASSES and not settings.lambda_ce:
+            raise OptionError(
+                f"{option(name)} without --lambda-ce (give a weight, such as 2, or leave it away)"
+            )
 
 
 def _told(value: object) -> str:

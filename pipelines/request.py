@@ -3,14 +3,15 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from geop2p.blend import BLEND_NAMES
 from geop2p.engines.choice import ENGINES, PRECISIONS
 from geop2p.engines.reference import TileFunction
 from geop2p.errors import OptionError
+from geop2p.legend import side_car
 from geop2p.model import DEFAULT_MODEL
 from geop2p.palette import Palette
 from geop2p.progress import OnProgress, ignore_progress
@@ -294,6 +295,18 @@ class Request:
         return {
             name: Path(value) for name in SIDE_OUTPUTS if (value := getattr(self, name)) is not None
         }
+
+    def with_files_named(self, stem: str) -> "Request":
+        """Return it with a file of that name in each folder that an option names."""
+        files: dict[str, Any] = {
+            name: folder / f"{stem}{SIDE_OUTPUTS[name][0]}"
+            for name, folder in self.side_outputs().items()
+        }
+        return replace(self, **files)
+
+    def side_cars(self) -> tuple[Path, ...]:
+        """Return the files that come with those beside the map."""
+        return () if self.classes is None else (side_car(Path(self.classes)),)
 
     def _check_gsd(self) -> None:
         _check_choice("gsd", self.gsd, GSDS)

@@ -110,7 +110,7 @@ def begun(request: Request, *, chosen: ChosenModel | None = None) -> Iterator[Sc
     with all_held(outputs):
         plan = _plan(request, chosen)
         store = PartStore(request.out, plan.fingerprint)
-        for path in outputs:
+        for path in (*outputs, *request.side_cars()):
             remove_temporary(path)
         if request.fresh:
             store.remove()

@@ -353,9 +353,7 @@ def _log_epoch(run: Run, *, seconds: float) -> None:
         "steps": position.total_steps,
         "seconds": round(seconds, 1),
         "lr": run.trainer.config.learning_rate(position.epoch - 1),
-        "losses": dict(
-            zip(run.trainer.loss_parts, (round(mean, 5) for mean in means), strict=True)
-        ),
+        "losses": dict(zip(run.trainer.loss_parts, means, strict=True)),
     }
     if run.pairs.val:
         indexes = spread(len(run.validator.store), MOST_VALIDATED)

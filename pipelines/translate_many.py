@@ -25,7 +25,7 @@ from geop2p.pipelines.inspection import needs_of
 from geop2p.pipelines.lanes import LaneSpec
 from geop2p.pipelines.planning import ChosenModel, Plan, check_engine, choose_model
 from geop2p.pipelines.preflight import check_paths
-from geop2p.pipelines.request import SIDE_OUTPUTS, Request, TranslateOptions
+from geop2p.pipelines.request import Request, TranslateOptions
 from geop2p.pipelines.scene_run import begun, crew_of_its_own
 from geop2p.pipelines.translation_report import TranslateReport
 from geop2p.progress import OnProgress, Progress
@@ -108,19 +108,15 @@ def _requests(scenes: list[str], out_dir: Path, options: TranslateOptions) -> li
     if not scenes:
         raise OptionError("no scene to translate (give at least one)")
     on_progress = options.pop("on_progress", None)
-    folders = {name: Path(value) for name in SIDE_OUTPUTS if (value := options.get(name))}
-    _check_folders(folders)
     first_suffix = {driver: suffix for suffix, driver in reversed(SUFFIXES.items())}
     suffix = first_suffix.get(options.get("format") or "COG", ".tif")
     requests = []
     for number, scene in enumerate(scenes, start=1):
         stem = _stem(scene)
-        beside = {
-            name: folder / f"{stem}{SIDE_OUTPUTS[name][0]}" for name, folder in folders.items()
-        }
-        request = replace(
-            Request(scene=scene, out=out_dir / f"{stem}{suffix}", **options), **beside
-        )
+        request = Request(scene=scene, out=out_dir / f"{stem}{suffix}", **options)
+        if number == 1:
+            _check_folders(request.side_outputs())
+        request = request.with_files_named(stem)
         is_kept = not request.overwrite and request.generator is None
         told = on_progress and _numbered(on_progress, f"{number}/{len(scenes)}")
         requests.append(

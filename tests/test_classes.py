@@ -202,6 +202,14 @@ def test_an_interrupted_run_leaves_no_product_and_the_next_makes_all(scene, mode
     assert names == ["c.tif", "c.tif.aux.xml", "map.tif", "v.gpkg"]
 
 
+def test_what_a_killed_run_left_of_the_names_of_classes_goes(scene, model, tmp_path):
+    left = tmp_path / ".c.tif.aux.xml.99999.part.xml"
+    left.write_text("half")
+    geop2p.translate(scene, tmp_path / "m.tif", model=model, classes=tmp_path / "c.tif")
+    assert not left.exists()
+    assert (tmp_path / "c.tif.aux.xml").exists()
+
+
 def test_another_palette_goes_on_from_the_same_strips(scene, model, tmp_path):
     def stop(reached):
         if reached == "before seal":

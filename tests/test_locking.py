@@ -1,5 +1,6 @@
 """One run for one output."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from geop2p.errors import OutputError
+from geop2p.errors import DiskFullError, OutputError
 from geop2p.locking import held, holder_of, lock_path
+from geop2p.writing import replacing
 
 HOLDER = """
 import sys
@@ -89,3 +91,20 @@ def test_a_second_run_fails_fast_and_touches_nothing(tmp_path, holder, run_cli):
     assert status == 5
     assert f"process {holder.pid} " in said
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_disk_that_turns_read_only_is_told_as_such_and_the_lock_let_go(tmp_path, monkeypatch):
+    def refuse(path, *_args, **_kwargs):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    def write(target):
+        with held(target), replacing(target) as temporary:
+            monkeypatch.setattr(Path, "unlink", refuse)
+            refuse(temporary)
+
+    target = tmp_path / "map.tif"
+    with pytest.raises(DiskFullError, match=r"map\.tif.*Read-only file system"):
+        write(target)
+    monkeypatch.undo()
+    with held(target):
+        assert holder_of(target) is not None

@@ -1,5 +1,7 @@
 """A scene that is kept open: any thread reads it, no block of it is decoded twice."""
 
+import math
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -73,9 +75,12 @@ def test_a_scene_that_is_missing_is_told_at_each_read(tmp_path):
     reader.close()
 
 
-def test_a_process_has_one_reader_of_a_key(tmp_path):
-    source = SceneSource(path=str(write_scene(tmp_path / "scene.tif", noise(1, 20, 20))))
-    assert find_reader("a", source) is find_reader("a", source)
+@pytest.mark.parametrize("nodata", [None, 0.0, math.nan])
+def test_a_process_has_one_reader_of_a_key(tmp_path, nodata):
+    path = str(write_scene(tmp_path / "scene.tif", noise(1, 20, 20)))
+    source = SceneSource(path=path, src_nodata=nodata)
+    sent = pickle.loads(pickle.dumps(source))
+    assert find_reader("a", source) is find_reader("a", sent)
     close_reader("a")
     close_reader("a")
 

@@ -5,50 +5,21 @@ each thread has the scene open for itself, and reads columns, or rows, of whole 
 """
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from geop2p.errors import SceneError
-from geop2p.raster.scene import Mask, Pixels, Scene, SceneSource, Span, open_source
+from geop2p.raster.scene import Mask, Pixels, Scene, SceneSource, Span, inside, open_source
+from geop2p.raster.scene_thread import SceneThread
 
 MOST_THREADS = 8
 LEAST_VALUES = 2**19
 """Values that are worth a thread's while."""
-
-
-class Decoder:
-    """A thread that has a scene open; GDAL's settings belong to a thread.
-
-    Parameters
-    ----------
-    source : SceneSource
-        The scene; it is opened at the first read.
-    """
-
-    def __init__(self, source: SceneSource) -> None:
-        self._source = source
-        self._stack = ExitStack()
-        self._scene: Scene | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="geop2p-decoder")
-
-    def read(self, rows: Span, cols: Span) -> "Future[tuple[Pixels, Mask]]":
-        """Return what will be what `Scene.read` returns."""
-        return self._thread.submit(self._read, rows, cols)
-
-    def _read(self, rows: Span, cols: Span) -> tuple[Pixels, Mask]:
-        if self._scene is None:
-            self._scene = self._stack.enter_context(open_source(self._source))
-        return self._scene.read(rows=rows, cols=cols)
-
-    def close(self) -> None:
-        """Close the scene; what is under way is finished first."""
-        self._thread.submit(self._stack.close)
-        self._thread.shutdown(wait=True)
 
 
 class DividedScene(Scene):
@@ -61,11 +32,11 @@ class DividedScene(Scene):
     ----------
     scene : Scene
         Its rows can be read in any order.
-    decoders : sequence of Decoder
-        Of the same scene.
+    decoders : list of SceneThread
+        Each has the same scene open.
     """
 
-    def __init__(self, scene: Scene, decoders: list[Decoder]) -> None:
+    def __init__(self, scene: Scene, decoders: list[SceneThread[Scene]]) -> None:
         self.source, self.spec, self.unreadable = scene.source, scene.spec, scene.unreadable
         self._whole, self._decoders = scene, decoders
 
@@ -90,13 +61,20 @@ class DividedScene(Scene):
         shape = rows[1] - rows[0], cols[1] - cols[0]
         pixels = np.empty((self.spec.count, *shape), self.spec.dtype)
         valid = np.empty(shape, bool)
-        reads = [decoder.read(*part) for decoder, part in zip(self._decoders, parts, strict=False)]
-        for read, part in zip(reads, parts, strict=True):
-            inside = tuple(
-                slice(span[0] - whole[0], span[1] - whole[0])
-                for span, whole in zip(part, (rows, cols), strict=True)
-            )
-            pixels[:, *inside], valid[inside] = read.result()
+
+        def reading(part: tuple[Span, Span]) -> Callable[[Scene], None]:
+            place = inside(part, (rows, cols))
+
+            def read(scene: Scene) -> None:
+                pixels[:, *place], valid[place] = scene.read(rows=part[0], cols=part[1])
+
+            return read
+
+        reads = [
+            decoder.ask(reading(part)) for decoder, part in zip(self._decoders, parts, strict=False)
+        ]
+        for read in reads:
+            read.result()
         return pixels, valid
 
     def _parts(self, rows: Span, cols: Span) -> list[tuple[Span, Span]]:
@@ -139,7 +117,8 @@ def open_divided(source: SceneSource, *, threads: int | None = None) -> Iterator
         if threads == 1 or source.size or source.allow_network or scene.spec.is_sequential:
             yield scene
             return
-        decoders = [Decoder(replace(source, on_read_error="fail")) for _ in range(threads)]
+        opening = partial(open_source, replace(source, on_read_error="fail"))
+        decoders = [SceneThread(opening, name="geop2p-decoder") for _ in range(threads)]
         try:
             yield DividedScene(scene, decoders)
         finally:

@@ -144,17 +144,6 @@ def gdal_settings(*, allow_network: bool = False) -> Iterator[None]:
         yield
 
 
-def check_file(path: str) -> None:
-    """Refuse what is not a regular file with something in it that may be read.
-
-    Raises
-    ------
-    SceneError
-        For a missing file, a folder or other special file, and an empty file.
-    """
-    read_head(path, shown=_shown(path))
-
-
 @contextmanager
 def header_errors(shown: str) -> Iterator[None]:
     """Turn what rasterio raises on a damaged header into a line that names the file.

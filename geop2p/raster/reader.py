@@ -7,11 +7,13 @@ several decoders reads a part of them.
 
 import threading
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from geop2p.raster.decoding import open_divided
 from geop2p.raster.scene import Mask, OrderedRows, Pixels, SceneSource, Span
+from geop2p.raster.scene_thread import SceneThread
 
 Rows = tuple[Pixels, Mask, tuple[int, ...]]
 
@@ -26,10 +28,7 @@ class SceneReader:
     """
 
     def __init__(self, source: SceneSource) -> None:
-        self._source = source
-        self._stack = ExitStack()
-        self._rows: OrderedRows | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="geop2p-reader")
+        self._thread = SceneThread(partial(_ordered, source), name="geop2p-reader")
 
     def read(self, *, rows: Span) -> Rows:
         """Return (C, h, W) pixels, (h, W) valid, and the first row of each unreadable block.
@@ -39,23 +38,25 @@ class SceneReader:
         SceneError
             When the scene cannot be opened or read.
         """
-        return self._thread.submit(self._read, rows).result()
-
-    def _read(self, rows: Span) -> Rows:
-        if self._rows is None:
-            self._rows = OrderedRows(self._stack.enter_context(open_divided(self._source)))
-        return *self._rows.read(rows=rows), self._rows.unreadable_rows(rows)
+        return self._thread.ask(
+            lambda ordered: (*ordered.read(rows=rows), ordered.unreadable_rows(rows))
+        ).result()
 
     def close(self) -> None:
         """Close the scene; what is under way is finished first."""
-        self._thread.submit(self._stack.close)
-        self._thread.shutdown(wait=True)
+        self._thread.close()
+
+
+@contextmanager
+def _ordered(source: SceneSource) -> Iterator[OrderedRows]:
+    with open_divided(source) as scene:
+        yield OrderedRows(scene)
 
 
 KEPT = 2
 """Scenes of one key that are open at a time: the last strip of one may still be under way when the
 next one's first is read."""
-_READERS: defaultdict[str, dict[SceneSource, SceneReader]] = defaultdict(dict)
+_READERS: defaultdict[str, dict[str, SceneReader]] = defaultdict(dict)
 _LOCK = threading.Lock()
 
 
@@ -64,14 +65,14 @@ def find_reader(key: str, source: SceneSource) -> SceneReader:
 
     With the third scene under a key, the first one is closed.
     """
-    former = None
+    former, name = None, repr(source)  # not the source itself: a nodata value of NaN has no equal
     with _LOCK:
         readers = _READERS[key]
-        if source not in readers:
+        if name not in readers:
             if len(readers) == KEPT:
                 former = readers.pop(next(iter(readers)))
-            readers[source] = SceneReader(source)
-        reader = readers[source]
+            readers[name] = SceneReader(source)
+        reader = readers[name]
     if former is not None:
         former.close()
     return reader

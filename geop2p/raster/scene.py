@@ -150,12 +150,9 @@ class Scene:
                 if corner in self.unreadable or self._is_after_a_fault(corner[0]):
                     self.unreadable.add(corner)
                     continue
-                inside = tuple(
-                    slice(span[0] - whole[0], span[1] - whole[0])
-                    for span, whole in zip(part, (rows, cols), strict=True)
-                )
+                place = inside(part, (rows, cols))
                 try:
-                    pixels[:, *inside], valid[inside] = reader._read(*part)  # noqa: SLF001
+                    pixels[:, *place], valid[place] = reader._read(*part)  # noqa: SLF001
                 except READ_FAILURES:
                     self.unreadable.add(corner)
         return pixels, valid
@@ -187,6 +184,15 @@ class Scene:
         lines = [self.read(rows=(row, row + 1)) for row in picked[0].tolist()]
         pixels = np.concatenate([line[:, :, picked[1]] for line, _ in lines], axis=1)
         return pixels, np.concatenate([valid[:, picked[1]] for _, valid in lines])
+
+
+def inside(part: tuple[Span, Span], window: tuple[Span, Span]) -> tuple[slice, slice]:
+    """Return where (rows, cols) lie in an array of the window (rows, cols)."""
+    rows, cols = (
+        slice(span[0] - whole[0], span[1] - whole[0])
+        for span, whole in zip(part, window, strict=True)
+    )
+    return rows, cols
 
 
 def _blocks(
