@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from geop2p.streams import Stream
+
 Pixels = npt.NDArray[Any]
 """A picture, (C, H, W), in its native type."""
 
@@ -42,9 +44,6 @@ class View:
     is_mirrored: bool = False
     side: int = 0
 
-
-VIEW_STREAM = 2
-"""Tells the random numbers of views from those of the order and of dropout."""
 
 Spare = tuple[int, int]
 """Rows and columns by which a patch is larger than the view."""
@@ -91,7 +90,7 @@ def draw_view(
         The square has between 1 / (1 + jitter) and 1 + jitter times this side, as likely smaller
         as larger, and never more than the patch has.
     """
-    random = np.random.default_rng((VIEW_STREAM, *key))
+    random = np.random.default_rng((Stream.VIEW, *key))
     if not jitter:
         return AUGMENTATIONS[kind](random, spare)
     zoom = np.exp(random.uniform(-1, 1) * np.log1p(jitter))

@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 EVEN = 0.5
 """Share of an epoch that every pair has the same part of."""
-CHANCES_STREAM = 1
-"""Tells these random numbers from those of the order without chances."""
+WITH_CHANCES = 1
+"""Last word of the seed: tells these random numbers from those of the order without chances."""
 
 
 class Draw(NamedTuple):
@@ -64,7 +64,7 @@ def chosen_order(chances: npt.NDArray[np.float64], *, key: tuple[int, ...]) -> l
     key : tuple of int
         What the order is a pure function of, beside ``chances``.
     """
-    random = np.random.default_rng((*key, CHANCES_STREAM))
+    random = np.random.default_rng((*key, WITH_CHANCES))
     count = len(chances)
     shuffled = random.permutation(count)  # neighbours in a folder often look alike
     ends = np.cumsum(chances[shuffled])

@@ -20,15 +20,13 @@ from torch.nn import functional as F
 from geop2p.augmentation import Pixels, View, draw_view, take_view
 from geop2p.balance import Draw, chosen_order
 from geop2p.pairs import Pair, read_pair
+from geop2p.streams import Stream
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 Batch = tuple[Tensor, Tensor]
 """Scenes and maps, (N, C, H, W) and (N, K, H, W), in their native types, on the CPU."""
-
-ORDER_STREAM = 1
-"""Tells the random numbers of the order from those of views and of dropout."""
 
 CACHE_BYTES = 2 * 2**30
 """Decoded pairs kept in memory, 2 GiB: 286x286 RGB pairs up to about 4,300."""
@@ -137,7 +135,7 @@ def resized(picture: Pixels, size: int) -> Pixels:
 
 def epoch_order(count: int, *, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """Return the indexes 0 to count - 1 in the order of that epoch."""
-    return np.random.default_rng((ORDER_STREAM, seed, epoch)).permutation(count)
+    return np.random.default_rng((Stream.ORDER, seed, epoch)).permutation(count)
 
 
 def count_steps(count: int, *, batch_size: int) -> int:
@@ -193,7 +191,7 @@ def epoch_chunks(
     if store.chances is None:
         draws = [Draw(int(i), 0) for i in epoch_order(count, seed=rule.seed, epoch=epoch)]
     else:
-        draws = chosen_order(store.chances, key=(ORDER_STREAM, rule.seed, epoch))
+        draws = chosen_order(store.chances, key=(Stream.ORDER, rule.seed, epoch))
     steps = range(first_step, count_steps(count, batch_size=batch_size))
     return [draws[step * batch_size : (step + 1) * batch_size] for step in steps]
 

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-COLOUR_STREAM = 4
-"""Tells these random numbers from those of order, views and dropout."""
+from geop2p.streams import Stream
 
 
 def jitter_colours(pictures: Tensor, strength: float, *, key: tuple[int, int, int]) -> Tensor:
@@ -34,7 +33,7 @@ def jitter_colours(pictures: Tensor, strength: float, *, key: tuple[int, int, in
     """
     if not strength:
         return pictures
-    random = np.random.default_rng((COLOUR_STREAM, *key))
+    random = np.random.default_rng((Stream.COLOURS, *key))
     drawn = random.uniform(-strength, strength, (len(pictures), 3)).astype(np.float32)
     drawn_there = torch.from_numpy(drawn).to(pictures.device)
     saturation, contrast, brightness = drawn_there.view(-1, 3, 1, 1, 1).unbind(1)

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-STREAM = 4
-"""Tells these random numbers from those of the order, of views and of dropout."""
+from geop2p.streams import Stream
+
 NONE, SEPARATOR = "none", "+"
 POLICIES = ("colour", "translation", "cutout")
 BRIGHTNESS, SATURATION, CONTRAST = (-0.5, 0.5), (0.0, 2.0), (0.5, 1.5)
@@ -82,7 +82,7 @@ def draw_disguise(
     if policies == NONE:
         return PLAIN
     chosen = policies.split(SEPARATOR)
-    random = np.random.default_rng((STREAM, *key))
+    random = np.random.default_rng((Stream.DISGUISE, *key))
     count, *size = shape
     # all are drawn always, so that one policy does not depend on another
     colours = [_colours(random, count) for _ in range(2)]

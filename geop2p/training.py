@@ -31,6 +31,7 @@ from geop2p.disguise import PLAIN, draw_disguise
 from geop2p.networks import build_generator, initialise
 from geop2p.objective import Guidance, Objective, loss_parts
 from geop2p.recipe import TrainingConfig
+from geop2p.streams import Stream
 
 COMPILER_ERRORS = (
     RuntimeError,
@@ -42,8 +43,6 @@ COMPILER_ERRORS = (
 )
 """What `torch.compile` raises where a compiler, its headers or a GPU's language are missing."""
 BETAS = (0.5, 0.999)
-DROPOUT_STREAM = 3
-"""Tells the random numbers of dropout from those of the order and of views."""
 
 
 Passes = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Verdict] | None]
@@ -354,7 +353,7 @@ def _amp_dtype(device: torch.device) -> torch.dtype:
 
 def _dropout_seed(seed: int, position: Position) -> int:
     """Return a seed below 2**63 that (seed, epoch, step) stand for."""
-    words = np.random.SeedSequence((DROPOUT_STREAM, seed, position.epoch, position.step))
+    words = np.random.SeedSequence((Stream.DROPOUT, seed, position.epoch, position.step))
     return int(words.generate_state(1, np.uint64)[0]) >> 1
 
 
