@@ -37,8 +37,8 @@ class QuantizeCommand(PathListCommand):
     "--scene",
     metavar="SCENE...",
     multiple=True,
-    help="Scenes to measure on, whole, in float32 and int8. Default: nothing is measured, and "
-    "--precision auto does not take int8.",
+    help="Scenes to measure on, whole, in float32 and int8; others than those of --calibrate. "
+    "Default: nothing is measured, and --precision auto does not take int8.",
 )
 @click.option(
     "--truth",
@@ -77,7 +77,8 @@ def quantize(
 
     The new file has the same weights; its card also has the ranges that 8-bit numbers span, and,
     with --scene and --truth, what int8 loses against float32. At most 0.1 dB of PSNR and 0.3 points
-    of accuracy lost, and --precision auto takes int8 on a CPU.
+    of accuracy lost, on scenes that it was not calibrated with, and --precision auto takes int8 on
+    a CPU.
     """
     from geop2p.pipelines.quantize import quantize as run
 
@@ -107,6 +108,12 @@ def _summary(report: "QuantizeReport") -> str:
         lines.append(
             "what int8 loses was not measured: give --scene and --truth, or translate with "
             "--precision int8"
+        )
+    if report.not_held_back:
+        names = ", ".join(map(escaped, report.not_held_back))
+        lines.append(
+            f"measured on what it was calibrated with ({names}), which does not count: give other "
+            "scenes to --scene"
         )
     verdict = "takes" if report.is_within_limits else "does not take"
     lines.append(f"--precision auto {verdict} int8 on a CPU; {report.seconds:.1f} s")

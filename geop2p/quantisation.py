@@ -89,13 +89,21 @@ class Int8Entry:
     losses: Int8Losses | None = None
 
     @property
+    def not_held_back(self) -> tuple[str, ...]:
+        """Names of scenes that were measured on and that the ranges come from, by their bytes."""
+        shown = {scene.sha256 for scene in self.scenes}
+        measured = () if self.losses is None else self.losses.scenes
+        return tuple(scene.name for scene in measured if scene.sha256 in shown)
+
+    @property
     def is_within_limits(self) -> bool:
         """Return whether int8 was measured against truth, and loses next to nothing.
 
-        That is at most `MOST_PSNR_LOSS_DB` and, where there are classes, `MOST_ACCURACY_LOSS`.
+        That is at most `MOST_PSNR_LOSS_DB` and, where there are classes, `MOST_ACCURACY_LOSS`, on
+        scenes that the ranges do not come from.
         """
         loss = None if self.losses is None else self.losses.psnr_loss_db
-        if self.losses is None or loss is None:
+        if self.losses is None or loss is None or self.not_held_back:
             return False
         return loss <= MOST_PSNR_LOSS_DB and (self.losses.accuracy_loss or 0) <= MOST_ACCURACY_LOSS
 

@@ -51,7 +51,8 @@ class QuantizeSettings:
     Parameters
     ----------
     scene : sequence of paths
-        Scenes that losses are measured on, whole; none: they are not measured.
+        Scenes that losses are measured on, whole; none: they are not measured. On one that is
+        calibrated with they are, but then ``--precision auto`` does not take int8.
     truth : sequence of paths
         Their true maps, pictures or class indexes, in their order; none: only maps are compared.
     tiles : int
@@ -116,6 +117,8 @@ class QuantizeReport:
         PSNR against the truth that int8 loses, in dB.
     accuracy_loss : float or None
         Accuracy against the truth that int8 loses, in percentage points.
+    not_held_back : tuple of str
+        Names of scenes that were calibrated with and measured on; such figures do not count.
     is_within_limits : bool
         Whether ``--precision auto`` takes int8 on a CPU.
     seconds : float
@@ -130,6 +133,7 @@ class QuantizeReport:
     psnr_db: float | None
     psnr_loss_db: float | None
     accuracy_loss: float | None
+    not_held_back: tuple[str, ...]
     is_within_limits: bool
     seconds: float
 
@@ -150,7 +154,7 @@ def quantize(
     out : path
         The new model file.
     calibrate : sequence of paths
-        Scenes like those that will be translated; not those that the losses are measured on.
+        Scenes like those that will be translated.
     **options
         See `QuantizeSettings`.
 
@@ -198,6 +202,7 @@ def _report(
         psnr_db=None if losses is None else losses.psnr_db,
         psnr_loss_db=None if losses is None else losses.psnr_loss_db,
         accuracy_loss=None if losses is None else losses.accuracy_loss,
+        not_held_back=entry.not_held_back,
         is_within_limits=entry.is_within_limits,
         seconds=round(seconds, 3),
     )

@@ -21,6 +21,7 @@ from geop2p.quantisation import Int8Entry, Int8Losses, SourceScene, convolution_
 SAMPLES = Path(__file__).parents[1] / "sample_tiles" / "dubai"
 SCENE, LABELS = SAMPLES / "scene3_part.jpg", SAMPLES / "scene3_part_labels.png"
 SOURCE = (SourceScene(name="scene.tif", sha256="0" * 64),)
+HELD_BACK = (SourceScene(name="scene.tif", sha256="1" * 64),)
 PALETTE = Palette.from_list(
     [
         {"index": 0, "name": "none", "colour": "#F2EFE9", "scored": False},
@@ -68,12 +69,33 @@ def test_the_command_quantises_measures_and_the_map_is_drawn(tmp_path, model_fil
     report, entry = json.loads(told), read_card(out).int8
     assert (report["tiles"], entry.tiles, entry.scenes[0].name) == (2, 2, scene.name)
     assert report["psnr_db"] == entry.losses.psnr_db > 30
-    assert report["is_within_limits"] == entry.is_within_limits
+    assert (report["is_within_limits"], entry.is_within_limits) == (False, False)
     assert entry.losses.truth_psnr_db[0] == pytest.approx(entry.losses.truth_psnr_db[1], abs=0.5)
     map_path = tmp_path / "map.tif"
     drawn = run_cli("translate", scene, "--model", out, "--precision", "int8", "--out", map_path)
     assert drawn[0] == 0, drawn[2]
     assert read_raster(map_path)[0].std() > 1
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_losses_count_on_scenes_that_were_held_back(tmp_path, model_file, run_cli):
+    shown, copy, other = (tmp_path / f"{name}.tif" for name in ("shown", "copy", "other"))
+    write_scene(shown, landscape(3, 128, 128))
+    copy.write_bytes(shown.read_bytes())
+    write_scene(other, landscape(3, 128, 128, seed=1))
+    told = {}
+    for scene in (shown, copy, other):
+        out = tmp_path / f"m8-{scene.name}.safetensors"
+        words = ("--calibrate", shown, "--tiles", 1, "--scene", scene, "--truth", scene)
+        status, told[scene], err = run_cli("quantize", model_file, *words, "--out", out)
+        assert status == 0, err
+        assert read_card(out).int8.is_within_limits is (scene == other)
+    for scene in (shown, copy):
+        line = f"measured on what it was calibrated with ({scene.name}), which does not count"
+        assert line in told[scene]
+        assert "--precision auto does not take int8 on a CPU" in told[scene]
+    assert "does not count" not in told[other]
+    assert "--precision auto takes int8 on a CPU" in told[other]
 
 
 def test_weights_are_the_same_bytes_and_the_rest_of_the_card_is_the_same(
@@ -110,10 +132,10 @@ def test_the_names_of_convolutions_are_the_networks(arch, dropout):
     assert convolution_names(config) == expected
 
 
-def losses(psnr_loss, accuracy_loss):
+def losses(psnr_loss, accuracy_loss, *, scenes=HELD_BACK):
     accuracy = None if accuracy_loss is None else (0.8, 0.8 - accuracy_loss / 100)
     truth = None if psnr_loss is None else (25.0, 25.0 - psnr_loss)
-    return Int8Losses(scenes=SOURCE, psnr_db=50.0, truth_psnr_db=truth, accuracy=accuracy)
+    return Int8Losses(scenes=scenes, psnr_db=50.0, truth_psnr_db=truth, accuracy=accuracy)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +148,8 @@ def losses(psnr_loss, accuracy_loss):
         (losses(0.05, None), True),
         (losses(0.11, 0.0), False),
         (losses(0.0, 0.31), False),
+        (losses(0.0, 0.0, scenes=SOURCE), False),
+        (losses(0.0, 0.0, scenes=HELD_BACK + SOURCE), False),
     ],
 )
 def test_auto_takes_what_was_measured_and_loses_next_to_nothing(measured, is_within):
