@@ -1,12 +1,17 @@
-"""What ``make models`` runs, stage by stage; nothing is trained here."""
+"""What ``make models`` runs, stage by stage, and what bundles its models; nothing is trained."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from scenes import random_model
 
 from geop2p.checkpoint import NEWEST
-from geop2p.model import bundled_models
+from geop2p.errors import ModelError
+from geop2p.model import bundled_models, load_model, save_model
 from geop2p.pipelines.training_run import MODEL
+from geop2p.writing import file_sha256
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -68,3 +73,60 @@ def test_no_pairs_and_no_data_or_an_unknown_name_is_told(make_models, commands, 
         make_models.main([str(tmp_path), "lakes"])
     assert "no recipe lakes" in capsys.readouterr().err
     assert not commands
+
+
+@pytest.fixture
+def bundle(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS / "models")
+    import bundle
+
+    return bundle
+
+
+@pytest.fixture
+def lakes(tmp_path):
+    """A model whose card calls it so."""
+    model = load_model(random_model(tmp_path / "m.safetensors", ngf=2))
+    save_model(tmp_path / "m.safetensors", model.generator, replace(model.card, name="lakes"))
+    return tmp_path / "m.safetensors"
+
+
+@pytest.fixture
+def shipped(tmp_path):
+    """A folder of models, one of which is known."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "checksums.json").write_text('{"streets": "0"}')
+    return tmp_path / "models"
+
+
+def test_a_bundled_model_is_the_same_file_and_its_checksum_known(
+    bundle, lakes, shipped, monkeypatch, capsys
+):
+    monkeypatch.setattr(bundle, "MODELS", shipped)
+    bundle.main(["lakes", str(lakes)])
+    assert (shipped / "lakes.safetensors").read_bytes() == lakes.read_bytes()
+    known = {"lakes": file_sha256(lakes), "streets": "0"}
+    text = (shipped / "checksums.json").read_text()
+    assert text == json.dumps(known, indent=2) + "\n"
+    assert known["lakes"] in capsys.readouterr().out
+
+
+def test_the_checksums_that_ship_are_as_the_script_writes_them(bundle):
+    text = (bundle.MODELS / bundle.CHECKSUMS).read_text()
+    assert text == json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"
+    known = {name: file_sha256(path) for name, path in bundled_models().items()}
+    assert json.loads(text) == known
+
+
+def test_what_is_no_model_or_has_another_name_is_not_bundled(bundle, lakes, shipped, tmp_path):
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(lakes.read_bytes()[:-100])
+    refusals = {("lakes", damaged): "damaged", ("streets", lakes): "calls it 'lakes'"}
+    refusals |= {("../x", lakes): "no name", ("lakes", tmp_path / "none"): "no such model"}
+    for (name, model), reason in refusals.items():
+        with pytest.raises(ModelError, match=reason):
+            bundle.bundle(name, model, folder=shipped)
+    with pytest.raises(SystemExit, match="calls it 'lakes'"):
+        bundle.main(["streets", str(lakes)])
+    assert [path.name for path in shipped.iterdir()] == ["checksums.json"]
+    assert (shipped / "checksums.json").read_text() == '{"streets": "0"}'

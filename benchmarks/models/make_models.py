@@ -8,6 +8,9 @@ WORK_DIR holds ``pairs_streets`` and ``pairs_roads``, or gets them from DATA_DIR
 ``model.safetensors``; a run that was stopped goes on. Scores are printed: of the pairs that
 validate, and with DATA_DIR of whole scenes that do. Which scenes train and which validate is in
 ``streets_split.json`` and ``roads_split.json`` beside this file.
+
+A model that is to ship then gets its int8 form by ``make_int8.py``, and a place among those that
+ship by ``bundle.py``.
 """
 
 import argparse
