@@ -203,9 +203,8 @@ confidence_options = in_order(
     click.option(
         "--sample-seed",
         type=click.IntRange(0),
-        default=0,
-        show_default=True,
-        help="Of what is dropped, tile by tile.",
+        metavar="SEED",
+        help="Of what is dropped, tile by tile: a number from 0 on, with --samples. Default: 0.",
     ),
 )
 """How sure the map is."""

@@ -72,7 +72,7 @@ def choose_sampling(request: Request, model: str, *, is_random: bool) -> Samplin
             f"{request.samples} samples of {model}, which has no dropout: all would be equal "
             "(leave --samples out, or use a model that was trained with dropout)"
         )
-    return Sampling(count=request.samples, seed=request.sample_seed)
+    return Sampling(count=request.samples, seed=request.sample_seed or 0)
 
 
 def choose_confidence(

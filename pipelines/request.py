@@ -113,7 +113,7 @@ class TranslateOptions(TypedDict, total=False):
     samples : int, at least 2
         Draw each tile so many times more, with dropout on, and put the spread into ``confidence``.
     sample_seed : int, at least 0
-        Of what is dropped. Default 0.
+        Of what is dropped; with ``samples`` alone. Default 0.
     palette : str, path or Palette
         Put each pixel of the map into the nearest colour of this palette: ``card`` (the model's), a
         shipped name, or a JSON file. ``classes`` and ``vectors`` go by it too. Default: the map is
@@ -170,7 +170,7 @@ class TranslateOptions(TypedDict, total=False):
     preview: str | os.PathLike[str] | None
     confidence: str | os.PathLike[str] | None
     samples: int | None
-    sample_seed: int
+    sample_seed: int | None
     palette: str | os.PathLike[str] | Palette | None
     classes: str | os.PathLike[str] | None
     vectors: str | os.PathLike[str] | None
@@ -223,7 +223,7 @@ class Request:
     preview: str | os.PathLike[str] | None = None
     confidence: str | os.PathLike[str] | None = None
     samples: int | None = None
-    sample_seed: int = 0
+    sample_seed: int | None = None
     palette: str | os.PathLike[str] | Palette | None = None
     classes: str | os.PathLike[str] | None = None
     vectors: str | os.PathLike[str] | None = None
@@ -268,12 +268,12 @@ class Request:
                 "--out-gsd model, too)"
             )
         if self.samples is None:
-            if self.sample_seed != 0:
+            if self.sample_seed is not None:
                 raise OptionError("--sample-seed without samples to draw (give --samples N)")
             return
         if self.samples < 2:
             raise OptionError(f"samples {self.samples} (expected at least 2)")
-        if self.sample_seed < 0:
+        if self.sample_seed is not None and self.sample_seed < 0:
             raise OptionError(f"sample seed {self.sample_seed} (expected at least 0)")
         if self.confidence is None:
             raise OptionError("--samples without a raster for them (give --confidence FILE.tif)")

@@ -202,6 +202,7 @@ def test_a_module_with_dropout_is_sampled(tmp_path):
         ({"samples": 1, "confidence": "c.tif"}, "expected at least 2"),
         ({"samples": 4}, "give --confidence FILE.tif"),
         ({"sample_seed": 5}, "--sample-seed without samples"),
+        ({"sample_seed": 0}, "--sample-seed without samples"),
         ({"confidence": "c.tif", "gsd": "model"}, "give --out-gsd model"),
         ({"confidence": "c.png"}, "--confidence writes .tif or .tiff"),
     ],
@@ -230,6 +231,8 @@ def test_what_is_there_already_is_skipped_only_with_it(tmp_path, model):
     translated(scene, tmp_path, **given)
     with pytest.raises(NothingToDoError):
         translated(scene, tmp_path, skip_existing=True, **given)
+    with pytest.raises(NothingToDoError):  # the seed that is meant where none is given
+        translated(scene, tmp_path, skip_existing=True, sample_seed=0, **given)
     with pytest.raises(OutputError, match="exists, of another GEOP2P_SAMPLES"):
         translated(scene, tmp_path, skip_existing=True, **(given | {"samples": 3}))
     (tmp_path / "map_confidence.tif").unlink()
