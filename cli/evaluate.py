@@ -19,6 +19,15 @@ SPLITS = ("val", "train", "all")
 STATISTICS = ("card", "running", "tile", "training")
 DRAWS = 1000
 
+MODE_HEADS = {
+    "l1": "L1",
+    "psnr_db": "PSNR, dB",
+    "ssim": "SSIM",
+    "accuracy": "accuracy",
+    "mean_iou": "mean IoU",
+}
+"""Figures of the table of modes; the page and --json have all."""
+
 what_options = in_order(
     click.option("--pairs", type=click.Path(), metavar="DIR", help="Score the pairs of a folder."),
     click.option("--scene", type=click.Path(), help="Score the map of a whole scene."),
@@ -141,7 +150,16 @@ def _is_given(ctx: click.Context, name: str) -> bool:
 
 
 def _text(report: "EvaluateReport") -> str:
-    from geop2p.pipelines.evaluation_page import SEAMS, class_rows, score_rows, written
+    from geop2p.pipelines.evaluation_tables import (
+        INCEPTION,
+        SEAMS,
+        class_rows,
+        inception_note,
+        inception_rows,
+        score_rows,
+        source_lines,
+        written,
+    )
 
     heads = ["", report.model, "95% interval"]
     class_heads = ["class", "accuracy", "IoU", "F1"]
@@ -151,21 +169,33 @@ def _text(report: "EvaluateReport") -> str:
     unit = "pairs" if report.kind == "pairs" else "squares of 256 pixels"
     name = escaped(report.model)
     lines = [
-        f"{name}: {report.items} {unit}, {report.pixels} pixels, {report.statistics} statistics"
+        f"{name}: {report.items} {unit}, {report.pixels} pixels, {report.statistics} statistics",
+        *map(escaped, source_lines(report, digits=12)),
+        "",
     ]
     lines += _columns([heads, *score_rows(report)])
     if report.scores.get("classes"):
         lines += ["", *_columns([class_heads, *class_rows(report)])]
+    lines += ["", *_mode_lines(report)]
     for key, seams in report.seams.items():
         lines += ["", f"seams of {report.model if key == 'model' else report.against}"]
         lines += _columns(
             [[title, written(seams[name], shape)] for name, (title, shape) in SEAMS.items()]
         )
-    for key, found in report.inception.items():
-        lines += ["", f"Inception, {report.model if key == 'model' else report.against}"]
-        lines += _columns([[name, written(value, "{:.6g}")] for name, value in found.items()])
+    if report.inception:
+        lines += ["", "Inception", *_columns([INCEPTION, *inception_rows(report)])]
+    note = inception_note(report)
+    lines += ["", note] if note else []
     kept = [f"kept: {escaped(path)}" for path in (report.map_path, report.page) if path]
-    return "\n".join([*lines, *kept])
+    return "\n".join([*lines, *([""] if kept else []), *kept])
+
+
+def _mode_lines(report: "EvaluateReport") -> list[str]:
+    """Return the few figures that modes are looked at by, and what one colour everywhere has."""
+    from geop2p.pipelines.evaluation_tables import mode_rows, modes_title
+
+    heads = {name: head for name, head in MODE_HEADS.items() if name in report.scores}
+    return [modes_title(report), *_columns([["", *heads.values()], *mode_rows(report, [*heads])])]
 
 
 def _columns(rows: list[list[str]]) -> list[str]:

@@ -19,11 +19,13 @@ from geop2p.pipelines.evaluation_items import (
     read_contenders,
 )
 from geop2p.pipelines.evaluation_page import write_page
+from geop2p.pipelines.evaluation_provenance import data_of
 from geop2p.pipelines.evaluation_report import EvaluateReport
 from geop2p.pipelines.evaluation_request import EvaluateOptions, Evaluation
 from geop2p.pipelines.pair_evaluation import choose_pairs, measure_pairs
 from geop2p.pipelines.scene_evaluation import measure_scene
 from geop2p.scores import COLUMNS, figures, nested, plain
+from geop2p.version import __version__
 from geop2p.writing import temporary_folder
 
 logger = logging.getLogger(__name__)
@@ -81,12 +83,16 @@ def _report(
         kind="scene" if asked.is_scene else "pairs",
         model=used.card.name,
         against=contenders[1].card.name if other is not None else None,
+        version=__version__,
+        data=data_of(asked, contenders),
+        drawn=measured.drawn,
         statistics=used.statistics,
         items=int((_pixels(table) > 0).sum()),
         pixels=int(_pixels(table).sum()),
         scores=scores["model"],
         intervals=_intervals(measured, asked),
         modes=modes,
+        modes_precision=measured.modes_precision,
         statistics_gap=_gap(modes),
         against_scores=scores.get("against", {}),
         differences={} if other is None else _differences(measured, other, asked),

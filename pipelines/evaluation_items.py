@@ -81,6 +81,10 @@ class Measured:
         Its classes.
     show : callable
         Returns the pictures of an item.
+    drawn : dict
+        By contender, who drew its maps and how.
+    modes_precision : str or None
+        Of the maps of all modes of the norm layers; None where there is one mode.
     seams, inception : dict
         By contender; empty where not measured.
     seam_picture : bytes or None
@@ -92,6 +96,8 @@ class Measured:
     scaling: Scaling
     palette: Palette | None
     show: Callable[[int], Shown]
+    drawn: Mapping[str, Any]
+    modes_precision: str | None
     seams: Mapping[str, Any] = field(default_factory=dict)
     inception: Mapping[str, Any] = field(default_factory=dict)
     seam_picture: bytes | None = None

@@ -1,7 +1,7 @@
 """An evaluation as one HTML page that needs nothing else: tables, seams, pictures."""
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,21 @@ from typing import Any
 from geop2p.palette import format_colour
 from geop2p.pipelines.evaluation_items import Measured
 from geop2p.pipelines.evaluation_report import EvaluateReport
+from geop2p.pipelines.evaluation_tables import (
+    FIGURES,
+    INCEPTION,
+    SEAMS,
+    class_rows,
+    inception_note,
+    inception_rows,
+    mode_rows,
+    modes_title,
+    score_rows,
+    source_lines,
+    written,
+)
 from geop2p.plots import png
-from geop2p.version import __version__
+from geop2p.redaction import escaped
 from geop2p.writing import write_atomically
 
 STYLE = """
@@ -28,42 +41,6 @@ figure figure { margin: 0 } img { max-width: 100%; image-rendering: pixelated }
 .chip { border: 1px solid #888 } .note { color: #555 }
 """
 
-FIGURES = {
-    "l1": ("L1, native values", "{:.3f}"),
-    "rmse": ("RMSE, native values", "{:.3f}"),
-    "psnr_db": ("PSNR, dB", "{:.2f}"),
-    "ssim": ("SSIM", "{:.4f}"),
-    "ms_ssim": ("MS-SSIM", "{:.4f}"),
-    "within_5": ("pixels within 5 grey levels", "{:.2%}"),
-    "within_10": ("pixels within 10 grey levels", "{:.2%}"),
-    "accuracy": ("accuracy", "{:.2%}"),
-    "mean_iou": ("mean IoU", "{:.2%}"),
-    "mean_f1": ("mean F1", "{:.2%}"),
-}
-"""Name of a figure to what tables call it, and how it is written."""
-MODES = {
-    "running": "kept statistics",
-    "tile": "each tile's own statistics",
-    "training": "each tile's own statistics and dropout",
-    "mean_colour": "one colour, the mean of the truth",
-}
-SEAMS = {
-    "gradient_ratio": ("gradient at tile lines / inside", "{:.3f}"),
-    "gradient_ratio_of_truth": ("the same of the truth", "{:.3f}"),
-    "gradient_inside": ("gradient inside tiles", "{:.3f}"),
-    "gradient_begin": ("gradient where tiles begin", "{:.3f}"),
-    "gradient_middle": ("gradient in the middle of overlaps", "{:.3f}"),
-    "gradient_end": ("gradient where tiles end", "{:.3f}"),
-    "overlap_rms": ("overlapping tiles, RMS difference", "{:.3f}"),
-    "shift_pixels": ("shift of the lattice, pixels", "{:.0f}"),
-    "shift_rms": ("shifted lattice, RMS difference", "{:.3f}"),
-    "shift_mean": ("shifted lattice, mean difference", "{:.3f}"),
-    "shift_changed": ("shifted lattice, pixels of another class", "{:.2%}"),
-    "statistics_rms": ("other norm statistics, RMS difference", "{:.3f}"),
-    "statistics_mean": ("other norm statistics, mean difference", "{:.3f}"),
-    "statistics_changed": ("other norm statistics, pixels of another class", "{:.2%}"),
-}
-
 
 def write_page(path: Path, report: EvaluateReport, measured: Measured) -> None:
     """Write the page in one step.
@@ -76,11 +53,11 @@ def write_page(path: Path, report: EvaluateReport, measured: Measured) -> None:
     title = f"{report.model} on {_number(report.items)} {_unit(report)}"
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f"<p class=note>{escape(_introduction(report))}</p>",
+        _introduction(report),
         "<h2>Scores</h2>",
         _scores(report),
         _classes(report, measured),
-        "<h2>Statistics of the norm layers</h2>",
+        f"<h2>{escape(modes_title(report))}</h2>",
         _modes(report),
         _inception(report),
         _seams(report, measured),
@@ -95,59 +72,22 @@ def write_page(path: Path, report: EvaluateReport, measured: Measured) -> None:
     write_atomically(path, page.encode())
 
 
-def written(value: float | None, shape: str) -> str:
-    """Return a figure as text; a dash where there is none."""
-    return "-" if value is None else shape.format(value)
-
-
-def score_rows(report: EvaluateReport) -> list[list[str]]:
-    """Return the table of scores: figure, model, interval, and with two models the difference."""
-    rows = []
-    for name, (title, shape) in FIGURES.items():
-        if name not in report.scores:
-            continue
-        low, high = report.intervals[name]
-        row = [title, written(report.scores[name], shape)]
-        row.append(f"{written(low, shape)} to {written(high, shape)}")
-        if report.against is not None:
-            row += [
-                written(report.against_scores[name], shape),
-                *_difference(report.differences[name], shape),
-            ]
-        rows.append(row)
-    return rows
-
-
-def class_rows(report: EvaluateReport) -> list[list[str]]:
-    """Return a row a class: accuracy, IoU and F1, with two models the difference in IoU."""
-    rows = []
-    for name, found in report.scores.get("classes", {}).items():
-        row = [name, *(written(found[figure], "{:.1%}") for figure in ("accuracy", "iou", "f1"))]
-        if report.against is not None:
-            row += _difference(report.differences["classes"][name]["iou"], "{:.1%}")
-        rows.append(row)
-    return rows
-
-
-def _difference(found: Mapping[str, float | None], shape: str) -> list[str]:
-    signed = shape.replace("{:", "{:+")
-    low, high = found["low"], found["high"]
-    return [
-        written(found["difference"], signed),
-        f"{written(low, signed)} to {written(high, signed)}",
-    ]
-
-
 def _unit(report: EvaluateReport) -> str:
     return "pairs" if report.kind == "pairs" else "squares of a scene"
 
 
 def _introduction(report: EvaluateReport) -> str:
+    """Return what was scored with what, a paragraph a line."""
     against = f", against {report.against}" if report.against else ""
-    return (
-        f"geop2p {__version__} evaluate: model {report.model}{against}, "
+    told = (
+        f"model {report.model}{against}, {report.statistics} statistics, "
         f"{_number(report.pixels)} pixels. Intervals: 95 %, bootstrap over {_unit(report)}."
     )
+    return "\n".join(map(_note, (told, *source_lines(report))))
+
+
+def _note(text: str) -> str:
+    return f"<p class=note>{escape(escaped(text))}</p>"
 
 
 def _number(value: int) -> str:
@@ -186,26 +126,17 @@ def _classes(report: EvaluateReport, measured: Measured) -> str:
 def _modes(report: EvaluateReport) -> str:
     names = [name for name in FIGURES if name in report.scores]
     heads = ["mode", *(FIGURES[name][0] for name in names)]
-    rows = [
-        [MODES.get(mode, mode), *(written(scores[name], FIGURES[name][1]) for name in names)]
-        for mode, scores in report.modes.items()
-    ]
-    return _table(heads, rows)
+    return _table(heads, mode_rows(report, names))
 
 
 def _inception(report: EvaluateReport) -> str:
-    if not report.inception:
-        return ""
-    heads = ["", "FID", "KID", "Inception Score", "pictures"]
-    rows = [
-        [
-            _named(report, key),
-            *(written(found[name], "{:.4f}") for name in ("fid", "kid", "inception_score")),
-            str(found["pictures"]),
-        ]
-        for key, found in report.inception.items()
+    note = inception_note(report)
+    parts = [
+        "<h2>Inception</h2>",
+        _table(INCEPTION, inception_rows(report)) if report.inception else "",
+        _note(note) if note else "",
     ]
-    return f"<h2>Inception</h2>\n{_table(heads, rows)}"
+    return "\n".join(part for part in parts if part)
 
 
 def _named(report: EvaluateReport, key: str) -> str:

@@ -17,6 +17,15 @@ class EvaluateReport:
         Name of the model.
     against : str or None
         Name of the model that it was compared with.
+    version : str
+        Of geop2p.
+    data : dict
+        What was scored: ``scene`` and ``truth``, or ``pairs``, ``split``, ``direction`` and
+        ``load_size``; ``palette`` and ``style`` where they were given, else null.
+    drawn : dict
+        By model, ``model`` and ``against``, who drew the maps and how: ``name``, ``path``,
+        ``sha256`` of the file, ``statistics``, ``engine``, ``precision``, ``device``, ``tile``; of
+        a scene ``overlap``, ``blend`` and ``tta``, null for pairs.
     statistics : str
         Of the model's norm layers: ``running``, ``tile`` or ``training``.
     items : int
@@ -30,8 +39,11 @@ class EvaluateReport:
     intervals : dict
         Of each figure the 95 % bootstrap interval over items, [low, high].
     modes : dict
-        Scores by mode of the norm layers, all of maps in one precision (float32 beside a map in
-        int8), and those of ``mean_colour``, one colour everywhere.
+        Scores by mode of the norm layers, all of maps in one precision, and those of
+        ``mean_colour``, one colour everywhere.
+    modes_precision : str or None
+        That precision: ``fp32`` beside a map in int8, else the map's; null where no other mode was
+        scored.
     statistics_gap : dict
         Scores with kept statistics less those with each tile's own; empty where not scored.
     against_scores : dict
@@ -54,12 +66,16 @@ class EvaluateReport:
     kind: str
     model: str
     against: str | None
+    version: str
+    data: Mapping[str, Any]
+    drawn: Mapping[str, Any]
     statistics: str
     items: int
     pixels: int
     scores: Mapping[str, Any]
     intervals: Mapping[str, Any]
     modes: Mapping[str, Any]
+    modes_precision: str | None
     statistics_gap: Mapping[str, float | None]
     against_scores: Mapping[str, Any]
     differences: Mapping[str, Any]

@@ -28,6 +28,7 @@ from geop2p.pipelines.evaluation_items import (
     choose_direction,
     choose_palette,
 )
+from geop2p.pipelines.evaluation_provenance import drawn_one_by_one
 from geop2p.pipelines.evaluation_request import Evaluation
 from geop2p.progress import Progress
 from geop2p.scores import Counter, Patch, picture_row
@@ -139,6 +140,8 @@ def measure_pairs(asked: Evaluation, contenders: list[Contender]) -> Measured:
         scaling=sampled.card.map,
         palette=sampled.palette,
         show=lambda item: _show(sampled, item),
+        drawn=drawn_one_by_one(contenders, device=str(sampled.device)),
+        modes_precision="fp32" if len(sampled.networks) > len(contenders) else None,
         inception={key: judge.scores() for key, judge in judges.items()},
     )
 

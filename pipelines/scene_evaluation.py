@@ -31,6 +31,7 @@ from geop2p.pipelines.evaluation_items import (
     choose_palette,
     map_source,
 )
+from geop2p.pipelines.evaluation_provenance import drawn_by_plans
 from geop2p.pipelines.evaluation_request import Evaluation
 from geop2p.pipelines.planning import Plan
 from geop2p.pipelines.request import Request
@@ -116,6 +117,8 @@ def measure_scene(asked: Evaluation, contenders: list[Contender], folder: Path) 
         scaling=contenders[0].card.map,
         palette=drawn.palette,
         show=_Shower(drawn).show,
+        drawn=drawn_by_plans(contenders, drawn.plans),
+        modes_precision=_modes_precision(drawn),
         seams={key: seams.figures for key, seams in found.items()},
         inception=inception,
         seam_picture=seam_picture,
@@ -337,6 +340,12 @@ def _measure_seams(drawn: Drawn, folder: Path) -> dict[str, Seams]:
                 modes=_mode_maps(drawn) if entry.key == "model" else None,
             )
     return found
+
+
+def _modes_precision(drawn: Drawn) -> str | None:
+    """Return the precision of the maps of all modes; None where there is one mode."""
+    own = drawn.plans["model"].lane.engine.precision
+    return None if _mode_maps(drawn) is None else "fp32" if own == "int8" else own
 
 
 def _mode_maps(drawn: Drawn) -> tuple[Path, Path] | None:

@@ -48,6 +48,9 @@ def test_modes_beside_a_map_in_8_bits_are_in_float32(
     assert report.scores["l1"] > 0 == in_float32.scores["l1"]  # the truth is the map in float32
     assert report.modes == in_float32.modes
     assert report.statistics_gap == in_float32.statistics_gap
+    assert (report.modes_precision, in_float32.modes_precision) == ("fp32", "fp32")
+    told = [found.drawn["model"]["precision"] for found in (report, in_float32)]
+    assert told == ["int8", "fp32"]
 
 
 def test_the_seams_of_statistics_are_those_of_one_precision(ground, quantised, in_float32):
