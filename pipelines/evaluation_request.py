@@ -38,6 +38,8 @@ REFUSED = (
     "out_gsd",
 )
 """Options of a translation that an evaluation does not take."""
+OPTIONS = {"map_path": "--map", "seams": "--no-seams"}
+"""Names that the command has for options of another name."""
 
 
 class EvaluateOptions(TranslateOptions, total=False):
@@ -68,7 +70,8 @@ class EvaluateOptions(TranslateOptions, total=False):
     inception : path
         TorchScript Inception network for FID, KID and Inception Score.
     seams, modes : bool
-        Whether seams are measured, and other statistics of the norm layers scored. Default True.
+        Whether seams of a scene's map are measured, and other statistics of the norm layers scored.
+        Default True.
     draws, seed : int
         Of the bootstrap. Default 1000 and 0.
     map_path, page : path
@@ -192,14 +195,14 @@ class Evaluation:
             alien: dict[str, Any] = {"split": "val", "direction": None, "load_size": 0}
             kind = "pairs, not for a scene"
         else:
-            alien = {"map_path": None, "style": None, "translation": {}}
+            alien = {"map_path": None, "style": None, "seams": True, "translation": {}}
             kind = "a scene, not for pairs"
         shared = {"translation": {"device": self.device}}
         for name, default in alien.items():
             value = getattr(self, name)
             if value not in (default, shared.get(name, default)):
                 named = next(iter(value)) if isinstance(value, Mapping) else name
-                option = "--map" if named == "map_path" else f"--{named.replace('_', '-')}"
+                option = OPTIONS.get(named, f"--{named.replace('_', '-')}")
                 raise OptionError(f"{option} is for {kind} (leave it out)")
 
     def _check_choices(self) -> None:

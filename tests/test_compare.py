@@ -1,6 +1,7 @@
 """The comparison of recipes: runs go on where they stopped, and the table says what was found."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ NETWORK.pop("device")
 def benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     monkeypatch.syspath_prepend(BENCHMARKS / "models")
+    monkeypatch.delitem(sys.modules, "scenes", raising=False)  # the tests have one of that name
     import compare
     import recipe_table
     import variants
@@ -95,6 +97,19 @@ def test_every_variant_has_options_that_training_takes(benchmarks):
         Settings(**variant.options).check()
         assert variant.run_name in names
         assert variant.teacher in ("", *names)
+
+
+def test_the_best_recipe_is_the_variant_that_was_chosen(benchmarks):
+    _compare, _table, variants = benchmarks
+    from geop2p.pipelines.recipe_files import read_recipe
+    from geop2p.pipelines.training_options import Settings
+
+    (chosen,) = [variant for variant in variants.VARIANTS if variant.name == "light-gan"]
+    assert {**chosen.drawn} == {}
+    assert (chosen.teacher, chosen.pairs, chosen.trained_as) == ("", "", "")
+    best = read_recipe("best")
+    length = {name: best[name] for name in ("recipe", "epochs", "epochs_decay")}
+    assert Settings(**best) == Settings(**chosen.options | length)
 
 
 def test_a_pupil_waits_for_its_teacher_and_pairs_may_be_its_own(benchmarks, arguments, tmp_path):

@@ -261,6 +261,7 @@ FAULTS = {
     "no truth": (("--scene", "{scene}"), 2, "--truth belong together"),
     "both": (("--scene", "{scene}", "--truth", "{truth}", "--pairs", "."), 2, "give --pairs DIR"),
     "alien": (("--pairs", "{pairs}", "--overlap", "16"), 2, "overlap is for a scene"),
+    "alien flag": (("--pairs", "{pairs}", "--no-seams"), 2, "--no-seams is for a scene, not for"),
     "mode": (
         ("--scene", "{scene}", "--truth", "{truth}", "--statistics", "training"), 2, "choose from",
     ),

@@ -1,0 +1,103 @@
+"""Options of an evaluation: vectors and palettes for the truth, statistics, the scene resampled."""
+
+import json
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from evaluations import PALETTE, TILING, evaluated, make_ground
+from pair_files import write_pairs
+from rasterio.warp import transform
+from scenes import GRID, UTM, read_raster, write_scene
+
+import geop2p
+from geop2p.model import load_model, save_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SIZE = (70, 100)
+BLACK = {"background": "#FFFFFF", "rules": [{"fill": "#000000"}]}
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory):
+    return make_ground(tmp_path_factory.mktemp("ground"), size=SIZE)
+
+
+def write_square(path, *, low, high):
+    """Write a square of pixels as GeoJSON, which is always WGS 84."""
+    corners = [(low, low), (high, low), (high, high), (low, high), (low, low)]
+    xs, ys = zip(*(GRID @ corner for corner in corners), strict=True)
+    ring = [list(point) for point in zip(*transform(UTM, "EPSG:4326", xs, ys), strict=True)]
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    feature = {"type": "Feature", "geometry": geometry, "properties": {}}
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    return path
+
+
+def test_a_truth_of_vectors_is_drawn_with_the_style(ground, tmp_path):
+    style = tmp_path / "black.json"
+    style.write_text(json.dumps(BLACK))
+    vectors = write_square(tmp_path / "square.geojson", low=10, high=40)
+    picture = np.full((3, *SIZE), 255, np.uint8)
+    picture[:, 10:40, 10:40] = 0
+    drawn = evaluated(ground, truth=vectors, style=style)
+    expected = evaluated(ground, truth=write_scene(tmp_path / "picture.tif", picture))
+    assert drawn.scores == expected.scores
+    assert drawn.pixels == SIZE[0] * SIZE[1]
+    assert (drawn.data["style"], drawn.data["truth"]) == (str(style), str(vectors))
+
+
+@pytest.mark.parametrize("kind", ["scene", "pairs"])
+def test_the_palette_that_is_given_goes_before_the_cards(ground, tmp_path, kind):
+    palette = tmp_path / "palette.json"
+    known = zip((1, 2), ("night", "day"), (c.colour for c in PALETTE.classes), strict=True)
+    entries = [
+        {"index": index, "name": name, "colour": "#{:02X}{:02X}{:02X}".format(*colour)}
+        for index, name, colour in known
+    ]
+    palette.write_text(json.dumps(entries))
+    if kind == "scene":
+        one, two = (evaluated(ground, truth=ground.labels, palette=p) for p in (None, palette))
+    else:
+        pairs = write_pairs(tmp_path / "pairs", train=1, val=2, size=64)
+        one, two = (
+            geop2p.evaluate(pairs=pairs, model=ground.model, draws=5, modes=False, palette=p)
+            for p in (None, palette)
+        )
+    assert list(two.scores["classes"]) == ["night", "day"]
+    assert list(two.scores["classes"].values()) == list(one.scores["classes"].values())
+    assert (one.data["palette"], two.data["palette"]) == (None, str(palette))
+
+
+def test_the_statistics_of_pairs_are_those_of_their_mode(ground, tmp_path):
+    options = {"pairs": write_pairs(tmp_path / "pairs", train=1, val=3, size=64), "draws": 5}
+    modes = geop2p.evaluate(model=ground.model, **options).modes
+    assert len({scores["l1"] for scores in modes.values()}) == 4
+    for mode in ("running", "tile", "training"):
+        report = geop2p.evaluate(model=ground.model, statistics=mode, modes=False, **options)
+        assert (report.statistics, report.scores) == (mode, modes[mode])
+        assert list(report.modes) == [mode, "mean_colour"]
+        assert (report.modes_precision, report.statistics_gap) == (None, {})
+        assert report.drawn["model"]["statistics"] == mode
+
+
+def test_a_resampled_scene_is_scored_on_its_own_grid_without_seams(
+    ground, tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setattr(logging.getLogger("geop2p"), "propagate", True)
+    model = load_model(ground.model)
+    coarse, page = tmp_path / "coarse.safetensors", tmp_path / "page.html"
+    save_model(coarse, model.generator, replace(model.card, gsd_m=3.0))
+    truth = tmp_path / "truth.tif"
+    geop2p.translate(ground.scene, truth, model=coarse, gsd="model", format="GTiff", **TILING)
+    assert (read_raster(truth)[0] != read_raster(ground.truth)[0]).any()
+    options = {"truth": truth, "gsd": "model", "seams": True, "modes": True, "page": page}
+    report = evaluated(ground, model=coarse, **options)
+    assert (report.scores["l1"], report.pixels) == (0, SIZE[0] * SIZE[1])
+    assert list(report.modes) == ["running", "tile", "mean_colour"]
+    assert report.modes["tile"]["l1"] > 0
+    assert report.seams == {}
+    assert "no seams with --gsd model: its map is resampled" in caplog.text
+    assert "Seams" not in page.read_text()
