@@ -36,17 +36,24 @@ def write_square(path, *, low, high):
     return path
 
 
-def test_a_truth_of_vectors_is_drawn_with_the_style(ground, tmp_path):
+def test_a_truth_of_vectors_is_drawn_with_the_style(ground, tmp_path, run_cli):
     style = tmp_path / "black.json"
     style.write_text(json.dumps(BLACK))
     vectors = write_square(tmp_path / "square.geojson", low=10, high=40)
     picture = np.full((3, *SIZE), 255, np.uint8)
     picture[:, 10:40, 10:40] = 0
-    drawn = evaluated(ground, truth=vectors, style=style)
+    words = ("evaluate", "--scene", ground.scene, "--truth", vectors, "--model", ground.model)
+    words += ("--overlap", 16, "--threads", 1, "--draws", 50, "--no-seams", "--no-modes", "-q")
+    status, out, err = run_cli(*words, "--style", style, "--json")
+    assert (status, err) == (0, "")
+    drawn = json.loads(out)
     expected = evaluated(ground, truth=write_scene(tmp_path / "picture.tif", picture))
-    assert drawn.scores == expected.scores
-    assert drawn.pixels == SIZE[0] * SIZE[1]
-    assert (drawn.data["style"], drawn.data["truth"]) == (str(style), str(vectors))
+    assert drawn["scores"] == expected.scores
+    assert drawn["pixels"] == SIZE[0] * SIZE[1]
+    assert (drawn["data"]["style"], drawn["data"]["truth"]) == (str(style), str(vectors))
+    status, out, err = run_cli(*words, "--json")
+    assert (status, out) == (2, "")
+    assert "vectors need a --style" in err
 
 
 @pytest.mark.parametrize("kind", ["scene", "pairs"])

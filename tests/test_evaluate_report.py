@@ -9,6 +9,8 @@ from evaluations import evaluated, make_ground
 from pair_files import write_pairs
 
 import geop2p
+from geop2p.pipelines.evaluation_provenance import data_of
+from geop2p.pipelines.evaluation_request import Evaluation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -69,6 +71,13 @@ def test_the_table_and_the_page_say_where_scores_come_from(ground, tmp_path, run
     text = page.read_text()
     assert f"<p class=note>{data}</p>" in text
     assert f"<p class=note>model {ground.model} (SHA-256 {known}), {how}</p>" in text
+
+
+def test_secrets_of_a_scenes_address_are_not_told():
+    scene = "https://user:secret@example.org/scene.tif?sig=secret"
+    told = data_of(Evaluation(scene=scene, truth="labels.tif"), [])
+    assert "secret" not in str(told)
+    assert told["scene"].startswith("https://example.org/scene.tif")
 
 
 def rows_of(out, title):
