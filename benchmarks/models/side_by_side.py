@@ -3,7 +3,8 @@
     python benchmarks/models/side_by_side.py SCENE LABELS OUT.jpg TITLE=MODEL [TITLE=MODEL ...]
         [--part COL,ROW,SIDE ...] [--palette streets]
 
-Each part is a row. The whole scene is translated, so tiles and seams are those of a map.
+Each part is a row. The whole scene is translated, so tiles and seams are those of a map. A model
+that is followed by ``:card`` draws in the colours of its palette alone.
 """
 
 import argparse
@@ -52,9 +53,12 @@ def _panels(asked: argparse.Namespace) -> Iterator[tuple[str, Picture]]:
     yield "truth", drawn(np.asarray(Image.open(asked.labels)), find_palette(asked.palette))
     with tempfile.TemporaryDirectory() as folder:
         for number, entry in enumerate(asked.model):
-            title, _, model = entry.rpartition("=")
+            title, _, asked_model = entry.rpartition("=")
+            model, _, palette = asked_model.partition(":")
             out = Path(folder) / f"{number}.png"
-            geop2p.translate(asked.scene, out, model=model, precision="fp32")
+            geop2p.translate(
+                asked.scene, out, model=model, precision="fp32", palette=palette or None
+            )
             yield title, _read(out)
 
 
@@ -63,7 +67,7 @@ def drawn(labels: Picture, palette: Palette) -> Picture:
     table = np.zeros((256, 3), np.uint8)
     for entry in palette.classes:
         table[entry.index] = entry.colour
-    return table[labels]
+    return table[labels.astype(np.uint8)]
 
 
 def _read(path: str | Path) -> Picture:
