@@ -25,8 +25,8 @@ demo: $(STAMP)
 	mkdir -p demo
 	$(BIN)/geop2p translate $(STREETS_SCENE) --out demo/dubai_map.tif \
 	    --preview demo/dubai.png --overwrite
-	$(BIN)/geop2p translate $(LOCATED_SCENE) --model roads --out demo/massachusetts_map.tif \
-	    --preview demo/massachusetts.png --overwrite
+	$(BIN)/geop2p translate $(LOCATED_SCENE) --model roads --palette card \
+	    --out demo/massachusetts_map.tif --preview demo/massachusetts.png --overwrite
 	@echo "Look at demo/dubai.png and demo/massachusetts.png: each by the generator of its landscape."
 	@echo "Open demo/massachusetts_map.tif over $(LOCATED_SCENE) in QGIS: it lies exactly on it."
 

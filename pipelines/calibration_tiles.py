@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from geop2p.card import ModelCard
-from geop2p.errors import SceneError
 from geop2p.grid import TileGrid, reflect
 from geop2p.pipelines.channels import choose_source, choose_stretch
 from geop2p.pipelines.request import Request
@@ -18,12 +17,13 @@ from geop2p.raster.scene import Scene, open_source
 def calibration_tiles(request: Request, card: ModelCard, *, most: int) -> list[Tensor]:
     """Return at most ``most`` tiles of a scene as the generator sees them, (C, S, S) float32.
 
-    Bands and stretch are chosen as `geop2p translate` chooses them.
+    Tiles that are not valid all over are left out, which may be all of them. Bands and stretch are
+    chosen as `geop2p translate` chooses them.
 
     Raises
     ------
     SceneError
-        When the scene cannot be read or does not fit the model, or no tile of it is all valid.
+        When the scene cannot be read or does not fit the model.
     OptionError
         When bands or stretch do not fit.
     """
@@ -33,13 +33,7 @@ def calibration_tiles(request: Request, card: ModelCard, *, most: int) -> list[T
         stretch = choose_stretch(request, scene, card)
         spec = scene.spec
         grid = TileGrid(height=spec.height, width=spec.width, size=card.tile, overlap=0)
-        tiles = _spread(grid, most, scene=scene, stretch=stretch)
-    if not tiles:
-        raise SceneError(
-            f"{request.scene}: none of its tiles of {card.tile} pixels is valid all over "
-            "(calibrate with another scene)"
-        )
-    return tiles
+        return _spread(grid, most, scene=scene, stretch=stretch)
 
 
 def _spread(grid: TileGrid, most: int, *, scene: Scene, stretch: Stretch) -> list[Tensor]:

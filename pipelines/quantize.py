@@ -3,6 +3,7 @@
 tiles of scenes -> ranges -> losses on whole scenes -> the same weights with a longer card
 """
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from geop2p.calibration import Calibrated
 from geop2p.calibration import calibrate as find_ranges
 from geop2p.card import ModelCard
 from geop2p.engines.int8 import fault_of_int8
-from geop2p.errors import ModelError, OptionError, OutputError
+from geop2p.errors import ModelError, OptionError, OutputError, SceneError
 from geop2p.locking import held
 from geop2p.model import Model, find_model, load_model, write_card
 from geop2p.pipelines.calibration_tiles import calibration_tiles
@@ -27,6 +28,8 @@ from geop2p.progress import OnProgress, Progress, ignore_progress
 from geop2p.quantisation import Int8Entry, Int8Losses, SourceScene
 from geop2p.raster.identity import identity_of
 from geop2p.writing import check_folder, file_sha256, temporary_folder
+
+logger = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
 
@@ -225,14 +228,26 @@ def _calibrated(
 ) -> tuple[Int8Entry, Calibrated]:
     """Return the card's entry without losses, and what was tried."""
     tiles: list[Tensor] = []
-    sources = []
+    sources, lacking = [], []
     for done, scene in enumerate(scenes, start=1):
         request = _request(scene, target, settings)
-        tiles += calibration_tiles(request, model.card, most=settings.tiles)
-        sources.append(_identified(request))
+        found_here = calibration_tiles(request, model.card, most=settings.tiles)
+        if found_here:
+            tiles += found_here
+            sources.append(_identified(request))
+        else:
+            lacking.append(request.scene)
         settings.on_progress(
             Progress(stage="calibrate", done=done, total=len(scenes), unit="scenes")
         )
+    if lacking:
+        told = (
+            f"{', '.join(lacking)}: none of its tiles of {model.card.tile} pixels that were looked "
+            "at is valid all over"
+        )
+        if not tiles:
+            raise SceneError(f"{told} (calibrate with another scene)")
+        logger.warning("%s; calibrated without", told)
     span = model.card.map.high - model.card.map.low
     found = find_ranges(model.generator, tiles, span=span)
     entry = Int8Entry(

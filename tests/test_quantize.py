@@ -258,3 +258,13 @@ def test_a_model_that_cannot_run_in_8_bits_is_told_of(tmp_path, run_cli):
     )
     assert (status, err.count("\n")) == (4, 1)
     assert "8 bits" in err
+
+
+def test_a_scene_without_a_whole_valid_tile_is_passed_over_and_named(tmp_path, model_file, caplog):
+    masked = write_scene(tmp_path / "masked.tif", noise(3, 64, 64), valid=noise(1, 64, 64)[0] > 128)
+    sound = write_scene(tmp_path / "sound.tif", noise(3, 64, 64, seed=1))
+    out = tmp_path / "m8.safetensors"
+    geop2p.quantize(model_file, out, calibrate=[masked, sound])
+    assert "masked.tif" in caplog.text
+    (kept,) = read_card(out).int8.scenes
+    assert kept.name == "sound.tif"
