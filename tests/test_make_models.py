@@ -50,8 +50,18 @@ def test_without_names_every_bundled_generator_is_made(make_models, commands, tm
     for name in bundled_models():
         (tmp_path / f"pairs_{name}").mkdir()
     make_models.main([str(tmp_path)])
-    made = [words[words.index("--name") + 1] for words in commands if words[0] == "train"]
-    assert sorted(made) == sorted(bundled_models())
+    made = {words[words.index("--name") + 1] for words in commands if words[0] == "train"}
+    assert made == set(bundled_models())
+
+
+def test_a_stage_begins_with_the_model_of_the_one_before(make_models, commands, tmp_path):
+    (tmp_path / "pairs_roads").mkdir()
+    make_models.main([str(tmp_path), "roads"])
+    first, second, scored = commands
+    model = Path(first[first.index("--out") + 1]) / MODEL
+    assert "--start-from" not in first
+    assert second[second.index("--start-from") + 1] == str(model)
+    assert scored[-1] == str(Path(second[second.index("--out") + 1]) / MODEL)
 
 
 def test_a_run_goes_on_and_a_finished_one_is_left(make_models, commands, tmp_path):

@@ -33,10 +33,17 @@ FILES = {
     "streets": ("dubai/{}.jpg", "dubai/{}_labels.png"),
     "roads": ("massachusetts/{}.tif", "massachusetts/{}_roads.tif"),
 }
-RECIPE = {
-    "streets": ["--recipe", "best"],
-    "roads": ["--recipe", "best", "--epochs", "6", "--epochs-decay", "3"],
+STAGES = {
+    "streets": {"run_streets": ["--recipe", "best"]},
+    "roads": {
+        "run_roads_classes": ["--recipe", "best", "--epochs", "6", "--epochs-decay", "3"],
+        "run_roads": [
+            *("--recipe", "best", "--epochs", "1", "--epochs-decay", "1", "--lr", "2e-4"),
+            *("--lambda-gan", "0", "--lambda-ce", "5", "--ce-temperature", "0.5"),
+        ],
+    },
 }
+"""Runs of each generator, and the options of each: one begins with the model of the one before."""
 DEFAULT = ("streets", "roads")
 
 
@@ -44,11 +51,11 @@ def main(arguments: Sequence[str]) -> None:
     """Make the named generators and print what they score."""
     asked = _parsed(arguments)
     for name in asked.names:
-        pairs, run = asked.work / f"pairs_{name}", asked.work / f"run_{name}"
+        pairs = asked.work / f"pairs_{name}"
         if not pairs.is_dir():
             make_pairs(name, data=asked.data, pairs=pairs)
-        train(name, pairs=pairs, run=run, device=asked.device)
-        show_scores(name, pairs=pairs, model=run / MODEL, data=asked.data)
+        model = train(name, pairs=pairs, work=asked.work, device=asked.device)
+        show_scores(name, pairs=pairs, model=model, data=asked.data)
 
 
 def make_pairs(name: str, *, data: Path | None, pairs: Path) -> None:
@@ -68,16 +75,21 @@ def make_pairs(name: str, *, data: Path | None, pairs: Path) -> None:
     )
 
 
-def train(name: str, *, pairs: Path, run: Path, device: str) -> None:
-    """Train one generator, from its last checkpoint; its model is ``run/model.safetensors``."""
-    if (run / MODEL).exists():
-        print(f"{run / MODEL}: is there, not trained again")
-    elif has_checkpoint(run):
-        _run("train", "--resume", run, "--device", device)
-    else:
-        card = HERE / f"{name}_card.json"
-        known = ("--pairs", pairs, "--out", run, "--name", name, "--card", card)
-        _run("train", *known, *RECIPE[name], "--device", device)
+def train(name: str, *, pairs: Path, work: Path, device: str) -> Path:
+    """Train one generator stage by stage, each from its last checkpoint; return its model."""
+    card = HERE / f"{name}_card.json"
+    started: tuple[str | Path, ...] = ()
+    for folder, options in STAGES[name].items():
+        run = work / folder
+        if (run / MODEL).exists():
+            print(f"{run / MODEL}: is there, not trained again")
+        elif has_checkpoint(run):
+            _run("train", "--resume", run, "--device", device)
+        else:
+            known = ("--pairs", pairs, "--out", run, "--name", name, "--card", card)
+            _run("train", *known, *options, *started, "--device", device)
+        started = ("--start-from", run / MODEL)
+    return run / MODEL
 
 
 def show_scores(name: str, *, pairs: Path, model: Path, data: Path | None) -> None:
@@ -109,9 +121,9 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--device", default="auto")
     asked = parser.parse_args(arguments)
-    unknown = set(asked.names) - set(RECIPE)
+    unknown = set(asked.names) - set(STAGES)
     if unknown:
-        parser.error(f"no recipe {', '.join(sorted(unknown))} (choose from {', '.join(RECIPE)})")
+        parser.error(f"no recipe {', '.join(sorted(unknown))} (choose from {', '.join(STAGES)})")
     return asked
 
 
