@@ -4,6 +4,7 @@ It is a picture as it is, a raster of class indexes drawn with a palette, or vec
 style.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from geop2p.raster.burning import burn, into_scene, metres_per_unit, reach
 from geop2p.raster.scene import OrderedRows, Scene, SceneSpec
 from geop2p.style import Style
 from geop2p.vector.drawing import Drawing, Plane, is_vector, read_drawing
+
+logger = logging.getLogger(__name__)
 
 Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -79,6 +82,12 @@ class DrawnTarget:
         self._colours = np.array(style.colours(), np.uint8)
         self._scene = onto
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether no shape reaches into the scene."""
+        whole = {"rows": (0, self._scene.height), "cols": (0, self._scene.width)}
+        return not self._drawing.within(ground_box(self._scene, **whole))
+
     def read(self, *, rows: tuple[int, int]) -> tuple[Pixels, Mask]:
         """Draw whole rows: (3, h, W) uint8, and True everywhere."""
         box = ground_box(self._scene, rows=rows, cols=(0, self._scene.width))
@@ -94,11 +103,13 @@ def open_target(
     onto: SceneSpec,
     palette: Palette | None = None,
     style: Style | None = None,
+    is_blank_refused: bool = False,
 ) -> Iterator[Target]:
     """Open a target on the grid of the scene ``onto``.
 
     Vectors are told by the name of the file (`geop2p.vector.drawing.SUFFIXES`) and need a style; a
-    raster holds class indexes when there is a palette, else a picture.
+    raster holds class indexes when there is a palette, else a picture. Vectors of which nothing is
+    drawn on the scene are warned of, or refused.
 
     Raises
     ------
@@ -108,7 +119,10 @@ def open_target(
         When vectors come without a style.
     """
     if is_vector(path):
-        yield _draw_vectors(path, onto=onto, style=style)
+        drawn = _draw_vectors(path, onto=onto, style=style)
+        if drawn.is_blank:
+            _tell_of_blank(path, scene=onto.path, is_refused=is_blank_refused)
+        yield drawn
         return
     with open_aligned(path, onto=onto, is_labels=palette is not None) as raster:
         yield OrderedRows(raster) if palette is None else LabelledTarget(raster, palette)
@@ -130,3 +144,13 @@ def _draw_vectors(
         metres_per_unit=metres_per_unit(onto),
     )
     return DrawnTarget(read_drawing(path, style=style, plane=plane), style=style, onto=onto)
+
+
+def _tell_of_blank(path: str | os.PathLike[str], *, scene: str, is_refused: bool) -> None:
+    told = (
+        f"{path}: nothing in it is drawn on {scene} (do both show the same ground? do layer and "
+        "where of the style match?)"
+    )
+    if is_refused:
+        raise SceneError(told)
+    logger.warning("%s", told)

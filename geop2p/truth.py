@@ -70,13 +70,16 @@ def open_truth(
     Raises
     ------
     SceneError
-        When it cannot be read, does not lie on the scene, or has other bands than the map.
+        When it cannot be read, does not lie on the scene, or has other bands than the map; when
+        it holds vectors and none is drawn on the scene.
     OptionError
         When vectors come without a style.
     """
     with ExitStack() as stack:
         if is_vector(path):
-            target = stack.enter_context(open_target(path, onto=onto, style=style))
+            target = stack.enter_context(
+                open_target(path, onto=onto, style=style, is_blank_refused=True)
+            )
             yield Truth(target, None)
             return
         is_labels = _is_labels(path, bands=bands)

@@ -105,9 +105,12 @@ def measure_scene(asked: Evaluation, contenders: list[Contender], folder: Path) 
     ------
     SceneError, OptionError
         When the truth does not fit the scene or the map.
+    ModelError
+        When the file of Inception is no such network; nothing has been drawn yet.
     """
-    drawn = _draw(asked, contenders, folder)
+    drawn, requests = _plan(asked, contenders, folder)
     network = None if asked.inception is None else _inception(asked, drawn)
+    _draw(asked, requests)
     tables, inception = _score(drawn, network)
     found = _measure_seams(drawn, folder) if asked.seams else {}
     seam_picture = _seam_picture(drawn, found["model"]) if found and asked.page else None
@@ -125,8 +128,10 @@ def measure_scene(asked: Evaluation, contenders: list[Contender], folder: Path) 
     )
 
 
-def _draw(asked: Evaluation, contenders: list[Contender], folder: Path) -> Drawn:
-    """Look at the truth first, then make the maps."""
+def _plan(
+    asked: Evaluation, contenders: list[Contender], folder: Path
+) -> tuple[Drawn, dict[str, Request]]:
+    """Return what is to be drawn, the truth looked at, and the requests that draw it."""
     palette = choose_palette(asked, contenders[0].card)
     requests = {}
     for entry in contenders:
@@ -143,7 +148,11 @@ def _draw(asked: Evaluation, contenders: list[Contender], folder: Path) -> Drawn
         palette=palette,
         baseline=np.zeros(0),
     )
-    drawn = replace(drawn, baseline=_mean_of_truth(drawn))
+    return replace(drawn, baseline=_mean_of_truth(drawn)), requests
+
+
+def _draw(asked: Evaluation, requests: Mapping[str, Request]) -> None:
+    """Make the maps."""
     for key, request in requests.items():
         is_kept = request.out == asked.map_path
         translate(
@@ -155,7 +164,6 @@ def _draw(asked: Evaluation, contenders: list[Contender], folder: Path) -> Drawn
             overwrite=asked.overwrite,
             on_progress=_staged(asked, f"map by {key}"),
         )
-    return drawn
 
 
 def _mode_requests(

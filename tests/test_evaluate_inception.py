@@ -18,9 +18,11 @@ from torch import nn
 
 import geop2p
 from geop2p.card import ModelCard
+from geop2p.errors import ModelError
 from geop2p.inception import Inception, InceptionScores
 from geop2p.model import save_model
 from geop2p.networks import GeneratorConfig, build_generator, initialise
+from geop2p.pipelines import scene_evaluation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -133,6 +135,16 @@ def test_pairs_are_scored_both_models(small, network, tmp_path, run_cli):
         f"<td>{found['model'][name]:.4f}</td>" for name in ("fid", "kid", "inception_score")
     )
     assert page.read_text().count(f"<tr><td>s</td>{row}<td>20</td></tr>") == 2
+
+
+def test_a_file_that_is_no_network_is_told_before_anything_is_drawn(
+    ground, model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(scene_evaluation, "translate", pytest.fail)
+    other = tmp_path / "README.md"
+    other.write_text("# no network\n")
+    with pytest.raises(ModelError, match=r"README\.md: is no TorchScript Inception network"):
+        geop2p.evaluate(inception=other, **asked(ground, model))
 
 
 def test_too_few_pictures_are_told(small, network, tmp_path, run_cli):

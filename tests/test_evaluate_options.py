@@ -13,6 +13,7 @@ from scenes import GRID, UTM, read_raster, write_scene
 
 import geop2p
 from geop2p.model import load_model, save_model
+from geop2p.pipelines import scene_evaluation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -54,6 +55,23 @@ def test_a_truth_of_vectors_is_drawn_with_the_style(ground, tmp_path, run_cli):
     status, out, err = run_cli(*words, "--json")
     assert (status, out) == (2, "")
     assert "vectors need a --style" in err
+
+
+@pytest.mark.parametrize(("low", "where"), [(5000, {}), (10, {"kind": "road"})])
+def test_vectors_that_draw_nothing_on_the_scene_are_one_line_and_no_score(
+    ground, tmp_path, run_cli, monkeypatch, low, where
+):
+    monkeypatch.setattr(scene_evaluation, "translate", pytest.fail)
+    style, kept = tmp_path / "black.json", tmp_path / "map.tif"
+    style.write_text(json.dumps(BLACK | {"rules": [{"fill": "#000000", "where": where}]}))
+    vectors = write_square(tmp_path / "square.geojson", low=low, high=low + 10)
+    words = ("evaluate", "--scene", ground.scene, "--truth", vectors, "--model", ground.model)
+    words += ("--style", style, "--map", kept, "--overlap", 16, "--threads", 1)
+    status, out, err = run_cli(*words)
+    told = f"{vectors}: nothing in it is drawn on {ground.scene} (do both show the same ground?"
+    assert (status, out, err.count("\n")) == (3, "", 1)
+    assert err.startswith(f"geop2p: error: {told}")
+    assert not kept.exists()
 
 
 @pytest.mark.parametrize("kind", ["scene", "pairs"])

@@ -3,7 +3,6 @@
 What lies here knows coordinates but no pixels.
 """
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ from geop2p.style import Rule, Style
 SUFFIXES = (".geojson", ".json", ".gpkg", ".fgb", ".shp")
 """A target with such a name holds vectors."""
 VECTOR_ERRORS = (CRSError, DataLayerError, DataSourceError, FieldError, GeometryError)
-
-logger = logging.getLogger(__name__)
 
 Points = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
@@ -100,12 +97,6 @@ def read_drawing(path: str | os.PathLike[str], *, style: Style, plane: Plane) ->
         rule = style.rules[number]
         for is_fill, shape in _shapes(feature, rule, plane, path=os.fspath(path)):
             drawn.append((rule.order, is_fill, shape, 2 + 2 * number - is_fill))
-    if not drawn:
-        logger.warning(
-            "%s: nothing in it is drawn on a scene (do both show the same ground? do layer and "
-            "where of the style match?)",
-            path,
-        )
     drawn.sort(key=lambda entry: entry[:2])  # stable: features keep the file's order
     return Drawing([(shape, colour) for _, _, shape, colour in drawn])
 
