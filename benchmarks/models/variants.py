@@ -111,6 +111,11 @@ VARIANTS = (
         what="light-gan, all classes of one weight",
         options=JUDGED | {"class_weights": "none"},
     ),
+    Variant(
+        name="gan-soft",
+        what="light-gan, a softer and heavier class loss: weight 5, temperature 0.5",
+        options=JUDGED | {"lambda_ce": 5.0, "ce_temperature": 0.5},
+    ),
     Variant(name="gan-hinge", what="light-gan, hinge", options=JUDGED | {"gan_mode": "hinge"}),
     Variant(
         name="gan-lsgan", what="light-gan, least squares", options=JUDGED | {"gan_mode": "lsgan"}
