@@ -25,6 +25,7 @@ from geop2p.style import find_palette
 Picture = npt.NDArray[np.uint8]
 DEFAULT_PART = "300,200,448"
 TITLE_INCHES = 0.3
+WHITE = np.uint8(255)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -48,9 +49,16 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _panels(asked: argparse.Namespace) -> Iterator[tuple[str, Picture]]:
-    """Yield titles and whole pictures, (H, W, 3)."""
+    """Yield titles and whole pictures, (H, W, 3); what maps mask is white in the truth, too."""
     yield "scene", _read(asked.scene)
-    yield "truth", drawn(np.asarray(Image.open(asked.labels)), find_palette(asked.palette))
+    truth = drawn(np.asarray(Image.open(asked.labels)), find_palette(asked.palette))
+    maps = dict(_maps(asked))
+    masked = np.all([(picture == WHITE).all(axis=2) for picture in maps.values()], axis=0)
+    yield "truth", np.where(masked[..., None], WHITE, truth)
+    yield from maps.items()
+
+
+def _maps(asked: argparse.Namespace) -> Iterator[tuple[str, Picture]]:
     with tempfile.TemporaryDirectory() as folder:
         for number, entry in enumerate(asked.model):
             title, _, asked_model = entry.rpartition("=")
@@ -71,8 +79,10 @@ def drawn(labels: Picture, palette: Palette) -> Picture:
 
 
 def _read(path: str | Path) -> Picture:
+    """Return a picture's red, green, blue, white where it is transparent."""
     with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
+        pixels = np.asarray(picture.convert("RGBA"))
+    return np.where(pixels[..., 3:] > 0, pixels[..., :3], WHITE)
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
