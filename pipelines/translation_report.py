@@ -59,7 +59,8 @@ class TranslateReport:
         ``generate``, ``blend`` follow each other in the generator's thread, or on its GPU; ``keep``
         (part files) overlaps with them. ``classes``, ``vectors``, ``confidence``, ``write`` (the
         map: assemble, encode, read back) and ``preview`` come when the last strip is done.
-        ``total`` is wall time.
+        ``total`` is wall time of this run; strips that an earlier one had drawn bring their own
+        seconds, so the others may come to more.
     confidence : str or None
         The raster of how sure the map is, where one was asked for.
     disagreement, spread : float or None

@@ -101,7 +101,7 @@ class Scene:
         except READ_FAILURES as exc:
             if self.source.on_read_error != "nodata":
                 raise SceneError(
-                    f"{self.spec.path}: rows {rows[0]} to {rows[1] - 1} cannot be read: "
+                    f"{self.spec.path}: a block in rows {rows[0]} to {rows[1] - 1} cannot be read: "
                     f"{exc.__cause__ or exc} "
                     "(is the file complete? copy it again, or mask what is lost with "
                     "--on-read-error nodata)"
