@@ -153,6 +153,7 @@ def _text(report: "EvaluateReport") -> str:
     from geop2p.pipelines.evaluation_tables import (
         INCEPTION,
         SEAMS,
+        accuracy_note,
         class_rows,
         inception_note,
         inception_rows,
@@ -170,6 +171,7 @@ def _text(report: "EvaluateReport") -> str:
     name = escaped(report.model)
     lines = [
         f"{name}: {report.items} {unit}, {report.pixels} pixels, {report.statistics} statistics",
+        *filter(None, [accuracy_note(report)]),
         *map(escaped, source_lines(report, digits=12)),
         "",
     ]

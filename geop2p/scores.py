@@ -190,6 +190,11 @@ def figures(sums: Floats, *, scaling: Scaling, palette: Palette | None) -> dict[
     return found if palette is None else found | _class_figures(sums, palette)
 
 
+def classified(sums: Floats) -> int:
+    """Return on how many pixels of rows of sums, (N, width), `figures` counts accuracy."""
+    return int(sums[:, len(COLUMNS) :].sum())
+
+
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Return figures with those of classes under ``classes``: name, then figure."""
     whole: dict[str, Any] = {name: value for name, value in flat.items() if "/" not in name}

@@ -24,7 +24,7 @@ from geop2p.pipelines.evaluation_report import EvaluateReport
 from geop2p.pipelines.evaluation_request import EvaluateOptions, Evaluation
 from geop2p.pipelines.pair_evaluation import choose_pairs, measure_pairs
 from geop2p.pipelines.scene_evaluation import measure_scene
-from geop2p.scores import COLUMNS, figures, nested, plain
+from geop2p.scores import COLUMNS, classified, figures, nested, plain
 from geop2p.version import __version__
 from geop2p.writing import temporary_folder
 
@@ -89,6 +89,7 @@ def _report(
         statistics=used.statistics,
         items=int((_pixels(table) > 0).sum()),
         pixels=int(_pixels(table).sum()),
+        accuracy_pixels=None if measured.palette is None else classified(table),
         scores=scores["model"],
         intervals=_intervals(measured, asked),
         modes=modes,

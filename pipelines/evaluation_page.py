@@ -13,6 +13,7 @@ from geop2p.pipelines.evaluation_tables import (
     FIGURES,
     INCEPTION,
     SEAMS,
+    accuracy_note,
     class_rows,
     inception_note,
     inception_rows,
@@ -83,7 +84,7 @@ def _introduction(report: EvaluateReport) -> str:
         f"model {report.model}{against}, {report.statistics} statistics, "
         f"{_number(report.pixels)} pixels. Intervals: 95 %, bootstrap over {_unit(report)}."
     )
-    return "\n".join(map(_note, (told, *source_lines(report))))
+    return "\n".join(map(_note, filter(None, (told, accuracy_note(report), *source_lines(report)))))
 
 
 def _note(text: str) -> str:

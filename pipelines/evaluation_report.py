@@ -32,6 +32,9 @@ class EvaluateReport:
         Pairs, or squares of 256 pixels of the scene, with something to compare.
     pixels : int
         Pixels that were compared.
+    accuracy_pixels : int or None
+        Those of them whose true class is scored: accuracy, IoU and F1 are of these. null without a
+        palette.
     scores : dict
         Figures of the model: ``l1``, ``rmse`` (native values), ``psnr_db``, ``ssim``, ``ms_ssim``,
         ``within_5``, ``within_10``; with a palette ``accuracy``, ``mean_iou``, ``mean_f1`` and
@@ -72,6 +75,7 @@ class EvaluateReport:
     statistics: str
     items: int
     pixels: int
+    accuracy_pixels: int | None
     scores: Mapping[str, Any]
     intervals: Mapping[str, Any]
     modes: Mapping[str, Any]

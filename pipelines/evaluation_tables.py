@@ -76,6 +76,16 @@ def _drawn_by(key: str, found: Mapping[str, Any], digits: int) -> str:
     )
 
 
+def accuracy_note(report: EvaluateReport) -> str:
+    """Return on how many pixels accuracy was counted; empty where on all, or without classes."""
+    counted = report.accuracy_pixels
+    if counted is None or counted == report.pixels:
+        return ""
+    return (
+        f"accuracy on {counted:,} of {report.pixels:,} pixels (the others are of no scored class)"
+    )
+
+
 def inception_rows(report: EvaluateReport) -> list[list[str]]:
     """Return a row a model: FID, KID, Inception Score, and of how many pictures."""
     return [

@@ -4,9 +4,11 @@ Patches are drawn by torch in float32, the middle of each as large as the model'
 """
 
 import copy
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from geop2p.card import ModelCard
 from geop2p.engines.choice import choose_device
 from geop2p.errors import OptionError, PairsError
 from geop2p.inception import Inception, InceptionScores
+from geop2p.manifest import PALETTE, read_pairs_palette
 from geop2p.pairs import Pair, find_pairs
 from geop2p.palette import Palette
 from geop2p.pipelines.evaluation_items import (
@@ -35,6 +38,8 @@ from geop2p.scores import Counter, Patch, picture_row
 from geop2p.similarity import scale_count
 from geop2p.training import from_unit, to_unit
 from geop2p.validation import BATCH, MODES, as_rgb
+
+logger = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, Tensor]
 
@@ -165,6 +170,9 @@ def choose_pairs(asked: Evaluation) -> tuple[tuple[Pair, ...], str]:
 def _sample(asked: Evaluation, contenders: list[Contender]) -> Sampled:
     _check_alike(contenders)
     pairs, _note = choose_pairs(asked)
+    palette = choose_palette(asked, contenders[0].card)
+    if palette is not None and asked.palette is None:
+        _tell_of_other_classes(Path(asked.pairs or ""), card=contenders[0].card, palette=palette)
     device = torch.device(choose_device(asked.device))
     modes = {entry.key: entry.statistics for entry in contenders}
     if asked.modes:
@@ -181,9 +189,33 @@ def _sample(asked: Evaluation, contenders: list[Contender]) -> Sampled:
         pairs=pairs,
         networks=networks,
         modes=modes,
-        palette=choose_palette(asked, contenders[0].card),
+        palette=palette,
         device=device,
     )
+
+
+def _tell_of_other_classes(folder: Path, *, card: ModelCard, palette: Palette) -> None:
+    """Warn of pairs that were drawn with other classes than the card's, which scores go by."""
+    try:
+        drawn_with = read_pairs_palette(folder)
+    except PairsError as exc:
+        logger.warning("%s", exc)
+        return
+    if drawn_with is None or _class_names(drawn_with) == _class_names(palette):
+        return
+    logger.warning(
+        "%s: the pairs' classes are %s, scored are those of the card of %s: %s (to score the "
+        "pairs' own, give --palette %s)",
+        folder / PALETTE,
+        _class_names(drawn_with),
+        card.name,
+        _class_names(palette),
+        folder / PALETTE,
+    )
+
+
+def _class_names(palette: Palette) -> str:
+    return ", ".join(f"{entry.index} {entry.name}" for entry in palette.classes)
 
 
 def _check_alike(contenders: Sequence[Contender]) -> None:

@@ -96,6 +96,33 @@ def test_the_palette_that_is_given_goes_before_the_cards(ground, tmp_path, kind)
     assert (one.data["palette"], two.data["palette"]) == (None, str(palette))
 
 
+def test_pairs_of_other_classes_than_the_cards_are_warned_of(ground, tmp_path, run_cli):
+    pairs = write_pairs(tmp_path / "pairs", train=1, val=2, size=64)
+    words = ("evaluate", "--pairs", pairs, "-m", ground.model, "--draws", 5, "--no-modes", "--json")
+    words += ("-q",)
+    own = pairs / "palette.json"
+
+    def scored(*options):
+        status, out, err = run_cli(*words, *options)
+        return status, json.loads(out)["scores"], err
+
+    plain = scored()
+    assert (plain[0], plain[2]) == (0, "")
+    own.write_text(json.dumps(PALETTE.to_list()))
+    assert scored() == plain
+    other = [entry | {"index": 5 + i} for i, entry in enumerate(PALETTE.to_list())]
+    own.write_text(json.dumps(other))
+    status, scores, err = scored()
+    assert (status, scores, err.count("\n")) == (0, plain[1], 1)
+    assert f"{own}: the pairs' classes are 5 dark, 6 light, scored are" in err
+    assert f"the card of a: 1 dark, 2 light (to score the pairs' own, give --palette {own})" in err
+    assert scored("--palette", own)[2] == ""
+    own.write_text("{}")
+    status, scores, err = scored()
+    assert (status, scores, err.count("\n")) == (0, plain[1], 1)
+    assert "palette.json: not a palette" in err
+
+
 def test_the_statistics_of_pairs_are_those_of_their_mode(ground, tmp_path):
     options = {"pairs": write_pairs(tmp_path / "pairs", train=1, val=3, size=64), "draws": 5}
     modes = geop2p.evaluate(model=ground.model, **options).modes

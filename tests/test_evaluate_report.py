@@ -5,8 +5,9 @@ import re
 from hashlib import sha256
 
 import pytest
-from evaluations import evaluated, make_ground
+from evaluations import PALETTE, evaluated, make_ground
 from pair_files import write_pairs
+from scenes import read_raster, write_scene
 
 import geop2p
 from geop2p.pipelines.evaluation_provenance import data_of
@@ -78,6 +79,26 @@ def test_secrets_of_a_scenes_address_are_not_told():
     told = data_of(Evaluation(scene=scene, truth="labels.tif"), [])
     assert "secret" not in str(told)
     assert told["scene"].startswith("https://example.org/scene.tif")
+
+
+def test_pixels_of_no_scored_class_are_told(ground, tmp_path, run_cli):
+    palette, page = tmp_path / "palette.json", tmp_path / "page.html"
+    void = {"index": 3, "name": "void", "colour": "#808080", "scored": False}
+    palette.write_text(json.dumps([*PALETTE.to_list(), void]))
+    labels = read_raster(ground.labels)[0]
+    labels[:, :20] = 3
+    truth = write_scene(tmp_path / "labels.tif", labels)
+    words = ("evaluate", "--scene", ground.scene, "--model", ground.model, "--overlap", 16)
+    words += ("--threads", 1, "--draws", 5, "--no-seams", "--no-modes", "-q", "--palette", palette)
+    _status, out, _err = run_cli(*words, "--truth", truth, "--page", page)
+    told = "accuracy on 5,000 of 7,000 pixels (the others are of no scored class)"
+    assert out.splitlines()[1] == told
+    assert f"<p class=note>{told}</p>" in page.read_text()
+    found = json.loads(run_cli(*words, "--truth", truth, "--json")[1])
+    assert (found["accuracy_pixels"], found["pixels"]) == (5000, 7000)
+    assert found["scores"]["accuracy"] == 1
+    status, out, _err = run_cli(*words, "--truth", ground.labels)
+    assert (status, "accuracy on" in out) == (0, False)
 
 
 def rows_of(out, title):
