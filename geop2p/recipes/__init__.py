@@ -1,0 +1,1 @@
+"""Recipes of training that ship, each a file that states every value."""

@@ -1,0 +1,1 @@
+"""Palettes and styles that ship."""
