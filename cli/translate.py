@@ -47,8 +47,8 @@ def translate(
     The map has the scene's size, georeference and mask. It appears complete, or not at all.
 
     Of several scenes, one that fails stops no other: a line on stderr names it, and the exit status
-    is that of the first. A map that is there already is skipped, so the same command goes on where
-    it was interrupted.
+    is that of the first. A map (.tif) that is there already is skipped, so the same command goes on
+    where it was interrupted.
     """
     names = [*scenes, *([] if scenes_from is None else _listed(scenes_from))]
     _check_usage(names, out=out, out_dir=out_dir, is_listed=scenes_from is not None)

@@ -52,7 +52,8 @@ map_options = in_order(
         "--skip-existing",
         is_flag=True,
         help="End with status 99 when the map of the same scene, model and options is there. "
-        "With --out-dir this is the default, unless --overwrite is given.",
+        "With --out-dir this is the default, unless --overwrite is given. A PNG or JPEG does not "
+        "say what it was made of and is not skipped: an error, or with --overwrite made anew.",
     ),
     click.option(
         "-f",

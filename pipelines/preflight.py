@@ -21,13 +21,43 @@ from geop2p.pipelines.planning import Plan, map_spec, strip_bytes
 from geop2p.pipelines.request import SIDE_OUTPUTS, Request
 from geop2p.raster.identity import SceneIdentity, first_change, identity_of
 from geop2p.raster.mapfile import PROOF_TAGS, read_tags, writing_bytes
-from geop2p.raster.mapformat import MapFormat, choose_format
+from geop2p.raster.mapformat import PICTURE_DRIVERS, MapFormat, choose_format
 from geop2p.writing import check_folder, disk_full, free_bytes
 
 SHARE_OF_MEMORY = 0.8
 """Of what is free, that a strip may take."""
 LONGEST_NAME = 255 - len(".." + 16 * "0" + ".parts")
 """Bytes of an output's name: the folder of its parts has a longer one, and file systems a limit."""
+
+TAG_WORDS = {
+    "TIFFTAG_SOFTWARE": "version of geop2p",
+    "GEOP2P_VERSION": "version of geop2p",
+    "GEOP2P_MODEL": "model",
+    "GEOP2P_MODEL_SHA256": "model of that name",
+    "GEOP2P_TILE": "tile size",
+    "GEOP2P_OVERLAP": "overlap of tiles",
+    "GEOP2P_BLEND": "blend",
+    "GEOP2P_BANDS": "choice of bands",
+    "GEOP2P_STRETCH": "stretch",
+    "GEOP2P_MASK_RULE": "mask rule",
+    "GEOP2P_ENGINE": "engine, precision or version of torch",
+    "GEOP2P_SRC_NODATA": "nodata value of the scene",
+    "GEOP2P_EXPANDED": "way to read the scene's colours",
+    "GEOP2P_ON_READ_ERROR": "way with blocks that cannot be decoded",
+    "GEOP2P_TTA": "choice of mirror images (--tta)",
+    "GEOP2P_SCENE_HEADER_SHA256": "scene",
+    "GEOP2P_GSD": "ground sample distance",
+    "GEOP2P_RESAMPLED": "size of the resampled scene",
+    "GEOP2P_OUT_GSD": "ground sample distance of the map",
+    "GEOP2P_PALETTE": "palette",
+    "GEOP2P_PRODUCT": "product",
+    "GEOP2P_CONFIDENCE": "choice of measures of confidence",
+    "GEOP2P_SAMPLES": "number of samples",
+    "GEOP2P_SAMPLE_SEED": "seed of the samples",
+    "GEOP2P_MIN_AREA_PIXELS": "least area of polygons",
+    "GEOP2P_SIMPLIFY_PIXELS": "tolerance of outlines",
+}
+"""What a tag is called where an output was made with another value of it."""
 
 
 def check_paths(request: Request) -> MapFormat:
@@ -41,6 +71,11 @@ def check_paths(request: Request) -> MapFormat:
     OptionError
         When its name or a creation option fits no map.
     """
+    _check_name(request.out)
+    if request.out.is_dir():  # before its suffix is looked at: it has none
+        raise OutputError(
+            f"{request.out}: is a folder (give a file, or --out-dir for several scenes)"
+        )
     map_format = choose_format(request.out, driver=request.format, options=request.creation_options)
     _check_output(request.out, request)
     outputs = {request.out.absolute(): "the map itself"}
@@ -57,10 +92,14 @@ def check_paths(request: Request) -> MapFormat:
     return map_format
 
 
-def _check_output(path: Path, request: Request) -> None:
+def _check_name(path: Path) -> None:
     excess = len(os.fsencode(path.name)) - LONGEST_NAME
     if excess > 0:
         raise OutputError(f"{path}: the name is {excess} bytes too long (choose another --out)")
+
+
+def _check_output(path: Path, request: Request) -> None:
+    _check_name(path)
     if path.exists() and Path(request.scene).exists() and path.samefile(request.scene):
         raise OutputError(f"{path}: is the scene itself (choose another name)")
     if path.is_dir():
@@ -97,6 +136,9 @@ def check_news(plan: Plan) -> None:
     if not request.skip_existing:
         return
     if out.exists():
+        if plan.map_format.driver in PICTURE_DRIVERS:
+            _check_picture(request)
+            return
         changed = _changes(plan)
         if not changed:
             raise NothingToDoError(f"{out}: is there already, of this scene, model and options")
@@ -105,7 +147,19 @@ def check_news(plan: Plan) -> None:
         changed = [(path, "exists, without the map") for path in beside if path.exists()]
     if changed and not request.overwrite:
         path, what = changed[0]
-        raise OutputError(f"{path}: {what} (choose another name, or add --overwrite)")
+        raise OutputError(
+            f"{path}: {what} (choose another name, or give --overwrite --skip-existing)"
+        )
+
+
+def _check_picture(request: Request) -> None:
+    """Refuse to take a picture for the map that would be made: it may be, or may not."""
+    if not request.overwrite:
+        raise OutputError(
+            f"{request.out}: exists, and a PNG or JPEG does not say what it was made of, so it "
+            "cannot be told whether it is the same map (choose another name, --overwrite makes it "
+            "anew, or write .tif)"
+        )
 
 
 def _changes(plan: Plan) -> list[tuple[Path, str]]:
@@ -132,10 +186,12 @@ def _other_tags(
     path: Path, *, found: Mapping[str, str], expected: Mapping[str, str]
 ) -> list[tuple[Path, str]]:
     """Return the tags that one has and the other has not, or otherwise."""
+    if not any(name.startswith("GEOP2P_") for name in found):
+        return [(path, "exists, and does not say what it was made of")]
     told = {name for name in found if name.startswith("GEOP2P_")} - set(PROOF_TAGS)
     names = [*expected, *sorted(told - expected.keys())]
     return [
-        (path, f"exists, of another {name}")
+        (path, f"exists, of another {TAG_WORDS.get(name, name)}")
         for name in names
         if found.get(name) != expected.get(name)
     ]

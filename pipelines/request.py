@@ -91,7 +91,8 @@ class TranslateOptions(TypedDict, total=False):
     overwrite : bool
         Replace an existing map. Default False.
     skip_existing : bool
-        Raise `NothingToDoError` when the map is there already, of the same command. Default False.
+        Raise `NothingToDoError` when the map is there already, of the same command; a PNG or JPEG,
+        which does not say what it was made of, is refused. Default False.
     fresh : bool
         Use nothing of what an interrupted run had finished. Default False.
     space_check : bool

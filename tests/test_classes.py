@@ -226,12 +226,12 @@ def test_skip_existing_looks_at_every_product(scene, model, tmp_path):
     translated(scene, tmp_path, **options)
     with pytest.raises(NothingToDoError):
         translated(scene, tmp_path, **options)
-    with pytest.raises(OutputError, match=r"v\.gpkg: exists, of another GEOP2P_SIMPLIFY"):
+    with pytest.raises(OutputError, match=r"v\.gpkg: exists, of another tolerance of outlines"):
         translated(scene, tmp_path, **options, simplify=3.0)
-    with pytest.raises(OutputError, match=r"map\.tif: exists, of another GEOP2P_PALETTE"):
+    with pytest.raises(OutputError, match=r"map\.tif: exists, of another palette"):
         translated(scene, tmp_path, **options | {"palette": None})
     (tmp_path / "c.tif").unlink()
-    with pytest.raises(OutputError, match=r"c\.tif: is missing, while .*map\.tif exists"):
+    with pytest.raises(OutputError, match=r"c\.tif: is missing, .*--overwrite --skip-existing"):
         translated(scene, tmp_path, **options)
 
 

@@ -233,7 +233,7 @@ def test_what_is_there_already_is_skipped_only_with_it(tmp_path, model):
         translated(scene, tmp_path, skip_existing=True, **given)
     with pytest.raises(NothingToDoError):  # the seed that is meant where none is given
         translated(scene, tmp_path, skip_existing=True, sample_seed=0, **given)
-    with pytest.raises(OutputError, match="exists, of another GEOP2P_SAMPLES"):
+    with pytest.raises(OutputError, match="exists, of another number of samples"):
         translated(scene, tmp_path, skip_existing=True, **(given | {"samples": 3}))
     (tmp_path / "map_confidence.tif").unlink()
     with pytest.raises(OutputError, match="is missing"):

@@ -323,7 +323,7 @@ def test_a_map_of_other_pixels_is_not_taken_for_this_one(tmp_path, model, coarse
     drawn(coarse, out, model=model, gsd="model")
     with pytest.raises(NothingToDoError):
         drawn(coarse, out, model=model, gsd="model", skip_existing=True)
-    with pytest.raises(OutputError, match="exists, of another GEOP2P_GSD"):
+    with pytest.raises(OutputError, match="exists, of another ground sample distance"):
         drawn(coarse, out, model=model, skip_existing=True)
 
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from scenes import landscape, noise, random_model, write_scene
 import geop2p
 from geop2p.errors import NothingToDoError, OutputError, SceneError
 from geop2p.parts import part_folders
+from geop2p.pipelines import preflight
+from geop2p.raster.mapfile import PROOF_TAGS
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +156,7 @@ def test_the_same_command_has_nothing_to_do_when_asked_to_skip(scene, out, model
     translated(scene, out, model)
     with pytest.raises(NothingToDoError, match="is there already"):
         translated(scene, out, model, skip_existing=True)
-    with pytest.raises(OutputError, match="exists, of another GEOP2P_BLEND"):
+    with pytest.raises(OutputError, match="exists, of another blend"):
         translated(scene, out, model, skip_existing=True, blend="cut")
     translated(scene, out, model, skip_existing=True, blend="cut", overwrite=True)
 
@@ -212,3 +216,36 @@ def test_a_scene_that_is_too_wide_for_the_memory_is_refused(scene, out, model, r
     status, _, said = run_cli("translate", wide, "--out", out, "-m", model, *lifted)
     assert (status, said.count("\n")) == (7, 1)
     assert "a strip of 100000000 columns takes about" in said
+
+
+def test_a_picture_is_not_taken_for_the_same_map(scene, out, model):
+    told = "PNG or JPEG does not say what it was made of.*--overwrite makes it anew, or write .tif"
+    picture = out.with_name("scene.png")
+    translated(scene, picture, model)
+    out.with_name("scene.jpg").touch()
+    for name in ("scene.png", "scene.jpg"):
+        with pytest.raises(OutputError, match=told):
+            translated(scene, out.with_name(name), model, skip_existing=True)
+    (outcome,) = geop2p.translate_many([scene], out.parent, model=model, format="PNG")
+    assert "does not say what it was made of" in str(outcome.error)
+    assert translated(scene, picture, model, skip_existing=True, overwrite=True).tiles > 0
+
+
+def test_a_raster_without_tags_is_not_taken_for_a_map(scene, out, model):
+    shutil.copy(scene, out)
+    told = "exists, and does not say what it was made of .*--overwrite --skip-existing"
+    with pytest.raises(OutputError, match=told):
+        translated(scene, out, model, skip_existing=True)
+
+
+def test_every_tag_of_provenance_has_its_words():
+    sources = Path(preflight.__file__).parent.glob("*.py")
+    names = {name for path in sources for name in re.findall(r'"(GEOP2P_\w+)"', path.read_text())}
+    assert names - set(PROOF_TAGS) == preflight.TAG_WORDS.keys() - {"TIFFTAG_SOFTWARE"}
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_folder_in_place_of_the_map_is_told_of_the_other_option(scene, out, run_cli, slash):
+    status, _, said = run_cli("translate", scene, "--out", f"{out.parent}{slash}")
+    assert (status, said.count("\n")) == (5, 1)
+    assert "is a folder (give a file, or --out-dir for several scenes)" in said
