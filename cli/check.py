@@ -7,7 +7,9 @@ import click
 from geop2p.cli.output import Output, counted, output_options
 from geop2p.redaction import escaped
 
-PICTURE = "every pixel decodes; a picture has no tags, so nothing else was checked"
+DECODED = "every pixel decodes; a picture has no tags"
+PICTURE = f"{DECODED}, so nothing else was checked"
+COMPARED_PICTURE = f"{DECODED} to check"
 
 
 @click.command(epilog="Example: geop2p check map.tif --scene scene.tif")
@@ -29,12 +31,13 @@ def check(map_path: str, *, scene: str | None, output: Output) -> None:
     from geop2p.pipelines.check import check as run
 
     report = run(map_path, scene=scene)
-    against = "" if scene is None else f", on the grid and mask of {escaped(scene)}"
-    if scene is not None and report.is_at_model_gsd:
-        against = (
-            f", on the ground and mask of {escaped(scene)}, at the model's ground sample distance"
-        )
+    against = ""
+    if scene is not None:
+        where = "on" if report.model is not None else "of"
+        at = ", at the model's ground sample distance" if report.is_at_model_gsd else ""
+        against = f", {where} the {report.compared} of {escaped(scene)}{at}"
     size = f"{report.width} x {report.height}, {counted(report.bands, 'band')}"
-    verdict = "good" if report.model is not None else PICTURE
+    picture = PICTURE if scene is None else COMPARED_PICTURE
+    verdict = "good" if report.model is not None else picture
     text = f"{escaped(map_path)}: {verdict}: {size}{against}"
     output.result(asdict(report), text=text)

@@ -51,6 +51,11 @@ class CheckReport:
         What drew it, by its tags.
     scene : str or None
         The scene that it was compared with.
+    compared : str or None
+        What was found to be the scene's: ``grid`` (size and georeference), ``ground`` (the same at
+        the model's ground sample distance) or ``size`` (of a picture), and ``and mask`` after it
+        where the mask was, too; None without a scene. A JPEG has no mask; one of confidence without
+        samples masks more than the scene.
     is_at_model_gsd : bool
         The map has the model's ground sample distance, not its scene's pixel grid.
     """
@@ -63,6 +68,7 @@ class CheckReport:
     checksum: str | None
     model: str | None
     scene: str | None
+    compared: str | None
     is_at_model_gsd: bool
 
 
@@ -91,8 +97,7 @@ def check(
     facts = read_whole(path)
     if facts.driver not in PICTURE_DRIVERS:
         _check_tags(path, facts)
-    if scene is not None:
-        _check_scene(path, facts, os.fspath(scene))
+    compared = None if scene is None else _check_scene(path, facts, os.fspath(scene))
     return CheckReport(
         path=str(path),
         height=facts.height,
@@ -102,6 +107,7 @@ def check(
         checksum=facts.tags.get(CHECKSUM_TAG),
         model=facts.tags.get("GEOP2P_MODEL"),
         scene=None if scene is None else os.fspath(scene),
+        compared=compared,
         is_at_model_gsd=OUT_GSD_TAG in facts.tags,
     )
 
@@ -130,14 +136,21 @@ def _check_tags(path: Path, facts: MapFacts) -> None:
         )
 
 
-def _check_scene(path: Path, facts: MapFacts, scene: str) -> None:
+def _check_scene(path: Path, facts: MapFacts, scene: str) -> str:
+    """Compare a map with its scene; return what of it, as `CheckReport` names it."""
     source = _source_of(scene, facts.tags)
     header = facts.tags.get("GEOP2P_SCENE_HEADER_SHA256")
     if header is not None and header != identity_of(source).header_sha256:
         raise VerificationError(f"{path}: was made of another file than {scene} (by its header)")
-    # where nothing could be compared, a confidence raster has no value
-    is_whole = facts.tags.get("GEOP2P_PRODUCT") != "confidence"
+    # where no tiles overlap, disagreement has no value; the spread of samples has one everywhere
+    is_whole = facts.tags.get("GEOP2P_PRODUCT") != "confidence" or "GEOP2P_SAMPLES" in facts.tags
     compare_with_scene(path, source, is_whole=is_whole)
+    if facts.driver in PICTURE_DRIVERS:
+        place = "size"
+    else:
+        place = "ground" if OUT_GSD_TAG in facts.tags else "grid"
+    has_mask = is_whole and facts.driver != "JPEG"
+    return f"{place} and mask" if has_mask else place
 
 
 def _source_of(scene: str, tags: Mapping[str, str]) -> SceneSource:

@@ -101,6 +101,15 @@ def test_of_a_picture_it_is_told_that_it_was_only_decoded(tmp_path, run_cli):
     assert "every pixel decodes; a picture has no tags, so nothing else was checked" in said
 
 
+@pytest.mark.parametrize(("name", "said"), [("m.png", "size and mask"), ("m.jpg", "size")])
+def test_a_picture_is_compared_with_its_scene_as_far_as_it_goes(tmp_path, run_cli, name, said):
+    scene = write_scene(tmp_path / "scene.tif", landscape(3, 300, 200))
+    geop2p.translate(scene, tmp_path / name, generator=lambda tiles: tiles)
+    status, told, _ = run_cli("check", tmp_path / name, "--scene", scene)
+    assert status == 0
+    assert f"a picture has no tags to check: 200 x 300, 3 bands, of the {said} of {scene}" in told
+
+
 def test_one_band_is_not_bands(tmp_path, run_cli):
     write_scene(tmp_path / "map.png", landscape(1, 60, 70), driver="PNG", crs=None, transform=None)
     said = run_cli("check", tmp_path / "map.png")[1]

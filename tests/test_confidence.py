@@ -246,3 +246,15 @@ def test_a_scene_of_one_tile_says_that_nothing_is_compared(tmp_path, model, capl
     assert np.isnan(found).all()
     assert report.disagreement is None
     assert "no tiles can disagree" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [({}, ", on the grid of "), ({"samples": 2}, ", on the grid and mask of ")]
+)
+def test_check_says_that_it_compared_masks_only_where_they_are_equal(
+    tmp_path, wedge, model, run_cli, options, said
+):
+    translated(wedge, tmp_path, model=model, **options)
+    status, told, _ = run_cli("check", tmp_path / "map_confidence.tif", "--scene", wedge)
+    assert status == 0
+    assert f"{said}{wedge}" in told
