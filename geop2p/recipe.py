@@ -42,7 +42,8 @@ class TrainingConfig(RecipeValues):
         self.check()
         multiple = self.generator.size_multiple
         if self.crop_size < LEAST_SIDE or self.crop_size % multiple:
+            least = -(-LEAST_SIDE // multiple) * multiple
             raise OptionError(
                 f"--crop-size {self.crop_size} does not fit {self.generator.arch} "
-                f"(it must be a multiple of {multiple}, at least {LEAST_SIDE})"
+                f"(it must be a multiple of {multiple}, at least {least})"
             )

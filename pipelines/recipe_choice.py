@@ -38,7 +38,9 @@ def chosen_settings(given: Mapping[str, Any], *, has_palette: bool) -> Settings:
     fault = _fault(settings)
     if fault is not None:
         is_recipes = "recipe" in given and fault == _fault(Settings(**recipe))
-        raise OptionError(f"--recipe {given['recipe']}: {fault}" if is_recipes else fault)
+        if is_recipes:
+            raise OptionError(f"--recipe {given['recipe']}: {fault}")
+        raise OptionError(fault + _origin(fault, settings, given))
     if "recipe" in given:
         _check_classes(settings, given, has_palette=has_palette)
     _check_effects(settings, given)
@@ -58,6 +60,18 @@ def _fault(settings: Settings) -> str | None:
     except (OptionError, ModelError) as exc:
         return str(exc)
     return None
+
+
+def _origin(fault: str, settings: Settings, given: Mapping[str, Any]) -> str:
+    """Return where the value comes from that a fault names first, if nobody gave it."""
+    entries = Settings.__dataclass_fields__
+    named = [name for name in entries if fault.startswith(f"{option(name)} ")]
+    if not named or named[0] in given:
+        return ""
+    return (
+        f", which recipe {settings.recipe} says and the other options do not allow "
+        f"(give {option(named[0])} as well)"
+    )
 
 
 def _check_classes(settings: Settings, given: Mapping[str, Any], *, has_palette: bool) -> None:

@@ -339,6 +339,13 @@ def test_impossible_recipes_are_refused(changes, expected):
         config(**changes)
 
 
+def test_the_least_view_is_a_multiple_of_what_the_generator_halves():
+    with pytest.raises(OptionError, match=r"a multiple of 256, at least 256\)"):
+        TrainingConfig(crop_size=200)
+    with pytest.raises(OptionError, match=r"a multiple of 4, at least 16\)"):
+        TrainingConfig(generator=GeneratorConfig(arch="resnet_6blocks"), crop_size=18)
+
+
 def refused(_part, **_options):
     def run(_pixels):
         raise RuntimeError("no compiler was found\nat all")
