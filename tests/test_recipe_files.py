@@ -108,12 +108,13 @@ def test_a_value_that_no_training_can_have_is_told_with_the_recipes_file(tmp_pat
 
 
 def test_a_value_of_the_recipe_that_what_was_given_does_not_allow_says_whose_it_is(tmp_path):
+    pairs = write_pairs(tmp_path / "pairs")
     short = {"recipe": "best", "epochs": 1, "epochs_decay": 0, "lambda_ce": 0}
     told = r"--freeze-norm-epochs 1 \(0 to 0\), which recipe best says .*give --freeze-norm-epochs"
     with pytest.raises(OptionError, match=told):
-        train(tmp_path / "pairs", tmp_path / "run", **short)
+        train(pairs, tmp_path / "run", **short)
     with pytest.raises(OptionError, match=r"^--freeze-norm-epochs 1 \(0 to 0\)$"):
-        train(tmp_path / "pairs", tmp_path / "run", **short, freeze_norm_epochs=1)
+        train(pairs, tmp_path / "run", **short, freeze_norm_epochs=1)
 
 
 def test_a_recipe_with_classes_names_itself_and_both_ways_out(tmp_path):
