@@ -1,29 +1,71 @@
 """``geop2p info``."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from geop2p.cli.output import Output, output_options
+from geop2p.cli.output import Output, counted, output_options
 from geop2p.redaction import escaped
 
 if TYPE_CHECKING:
     from geop2p.card import ModelCard
+
+FIRST = ("file", "kind", "name", "description", "gsd_m", "limits", "licence", "data")
+"""Facts of a model that people read first."""
+LAST = ("int8", "version", "sha256")
 
 
 @click.command(epilog="Example: geop2p info scene.tif")
 @click.argument("file", type=click.Path(readable=False))
 @output_options
 def info(file: str, output: Output) -> None:
-    """Explain FILE: a raster, a model file, or a bundled model by name."""
+    """Explain FILE: a raster, a model file, or a bundled model by name.
+
+    Of a model's int8 entry --json has ranges and checksums in full.
+    """
     from geop2p.model import bundled_models, is_model_file
 
     if file in bundled_models() or is_model_file(Path(file)):
         facts = _model_facts(file)
+        text = _as_text(_for_people(facts))
     else:
+        _check_name(file, bundled_models())
         facts = _raster_facts(file)
-    output.result(facts, text=_as_text(facts))
+        text = _as_text(facts)
+    output.result(facts, text=text)
+
+
+def _check_name(file: str, bundled: Iterable[str]) -> None:
+    """Refuse a bare word that is no file: it was meant to be a model's name."""
+    from geop2p.errors import SceneError
+
+    path = Path(file)
+    if path.name == file and not path.suffix and not path.exists():
+        raise SceneError(
+            f"{file}: no such file or bundled model (give a raster, a model file, or a bundled "
+            f"one: {', '.join(bundled) or 'none'})"
+        )
+
+
+def _for_people(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return a model's facts with what it is for first, and checksums and ranges last and short."""
+    names = [*FIRST, *(name for name in facts if name not in FIRST + LAST), *LAST]
+    ordered = {name: facts[name] for name in names if name in facts}
+    int8 = ordered.get("int8")
+    if int8:
+        losses = int8.get("losses")
+        ordered["int8"] = int8 | {
+            "ranges": counted(len(int8["ranges"]), "layer"),
+            "scenes": _names(int8),
+            "losses": losses and losses | {"scenes": _names(losses)},
+        }
+    return ordered
+
+
+def _names(entry: dict[str, Any]) -> list[str]:
+    return [scene["name"] for scene in entry["scenes"]]
 
 
 def _model_facts(file: str) -> dict[str, Any]:

@@ -102,8 +102,9 @@ def _summary(report: "QuantizeReport") -> str:
         lines.append(f"int8 against float32: PSNR {report.psnr_db:.2f} dB")
     if report.psnr_loss_db is not None:
         accuracy = report.accuracy_loss
-        classes = "" if accuracy is None else f", {accuracy:+.3f} points of accuracy"
-        lines.append(f"against the truth int8 loses {report.psnr_loss_db:+.4f} dB{classes}")
+        classes = "" if accuracy is None else f", {_lost(accuracy, '.3f')} points of accuracy"
+        psnr = _lost(report.psnr_loss_db, ".4f")
+        lines.append(f"against the truth int8 {psnr} dB of PSNR{classes}")
     if report.accuracy_loss is None:
         lines.append(
             "what int8 loses was not measured: give --scene and --truth, or translate with "
@@ -118,3 +119,7 @@ def _summary(report: "QuantizeReport") -> str:
     verdict = "takes" if report.is_within_limits else "does not take"
     lines.append(f"--precision auto {verdict} int8 on a CPU; {report.seconds:.1f} s")
     return "\n".join(lines)
+
+
+def _lost(loss: float, form: str) -> str:
+    return f"{'gains' if loss < 0 else 'loses'} {abs(loss):{form}}"

@@ -134,10 +134,12 @@ def _summary(report: "TranslateReport") -> str:
     stages = ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items())
     stretch = f", stretch {report.stretch}"
     skipped = f", {report.tiles_skipped} without data skipped" if report.tiles_skipped else ""
-    resumed = f", {report.strips_resumed} strips resumed" if report.strips_resumed else ""
+    resumed = (
+        f", {counted(report.strips_resumed, 'strip')} resumed" if report.strips_resumed else ""
+    )
     seen = "" if report.resampled is None else ", seen at {1} x {0}".format(*report.resampled)
     unreadable = (
-        f", {report.blocks_unreadable} blocks that cannot be decoded masked"
+        f", {counted(report.blocks_unreadable, 'block')} that cannot be decoded masked"
         if report.blocks_unreadable
         else ""
     )
@@ -148,7 +150,7 @@ def _summary(report: "TranslateReport") -> str:
     )
     beside = [name for name in (report.classes, report.vectors) if name is not None]
     data = f"\nclasses: {', '.join(map(escaped, beside))}" if beside else ""
-    outlines = f", {report.polygons} polygons" if report.vectors is not None else ""
+    outlines = "" if report.vectors is None else f", {counted(report.polygons, 'polygon')}"
     bands, tiles = counted(report.bands, "band"), counted(report.tiles, "tile")
     return (
         f"{escaped(report.path)}: {report.width} x {report.height}, {bands}, {tiles} "

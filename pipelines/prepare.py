@@ -273,7 +273,7 @@ def _match_targets(scenes: Sequence[PathLike], targets: Sequence[PathLike]) -> l
         return [os.fspath(targets[0])] * len(scenes)
     if len(targets) != len(scenes):
         raise OptionError(
-            f"{len(scenes)} scenes and {len(targets)} targets (give one target a scene, in their "
+            f"scenes: {len(scenes)}, targets: {len(targets)} (give one target a scene, in their "
             "order, or one vector file for all)"
         )
     return [os.fspath(target) for target in targets]

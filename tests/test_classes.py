@@ -16,10 +16,20 @@ import torch
 from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.features import rasterize
-from scenes import GRID, UTM, identity, landscape, noise, open_raster, read_raster, write_scene
+from scenes import (
+    GRID,
+    UTM,
+    identity,
+    landscape,
+    noise,
+    open_raster,
+    read_raster,
+    write_scene,
+)
 
 import geop2p
 from geop2p.card import ModelCard
+from geop2p.cli.translate import _summary
 from geop2p.errors import NothingToDoError, OptionError, OutputError
 from geop2p.faults import observed
 from geop2p.model import save_model
@@ -336,3 +346,15 @@ def test_class_255_and_unscored_palettes_are_refused(scene, tmp_path):
 def test_a_lossy_codec_is_told_with_a_palette(scene, tmp_path, caplog):
     translated(scene, tmp_path, creation_options={"COMPRESS": "JPEG"}, vectors=None)
     assert "no longer the palette's" in caplog.text
+
+
+def test_one_polygon_is_not_polygons(tmp_path):
+    scene = write_scene(tmp_path / "scene.tif", np.full((3, 64, 64), 200, np.uint8))
+    report = geop2p.translate(
+        scene,
+        tmp_path / "m.tif",
+        generator=lambda tiles: tiles,
+        palette="roads",
+        vectors=tmp_path / "v.gpkg",
+    )
+    assert ", 1 polygon\n" in _summary(report)

@@ -174,6 +174,24 @@ def test_info_explains_models_and_rasters(run_cli, scene, model):
     assert "crs: EPSG:32633" in out
 
 
+def test_info_of_a_model_tells_what_it_is_for_first_and_int8_in_short(run_cli):
+    told = run_cli("info", "streets")[1]
+    names = ["description:", "gsd m:", "limits:", "licence:", "generator:", "int8:", "sha256:"]
+    places = [told.index(f"\n{name}") for name in names]
+    assert places == sorted(places)
+    facts = json.loads(run_cli("info", "streets", "--json")[1])
+    assert f"  ranges: {len(facts['int8']['ranges'])} layers\n" in told
+    assert "  scenes: scene4.jpg, scene5.jpg" in told
+    assert told.count("sha256") == 1
+
+
+def test_info_of_no_file_names_the_bundled_models(run_cli):
+    status, _, said = run_cli("info", "nosuch")
+    assert (status, said.count("\n")) == (3, 1)
+    assert "no such file or bundled model" in said
+    assert "roads, streets" in said
+
+
 def test_info_of_a_missing_file_is_one_line(run_cli):
     assert run_cli("info", "no.tif")[0] == 3
     assert run_cli("info", "no.safetensors")[0] == 4

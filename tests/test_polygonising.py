@@ -103,6 +103,14 @@ def test_masked_pixels_are_in_no_polygon_however_much_is_simplified(outlines):
     assert np.array_equal(burnt == 0, raster == NO_CLASS)
 
 
+@pytest.mark.parametrize("least_pixels", [12, 13, 2**40])
+def test_in_a_raster_smaller_than_the_least_region_all_stay(outlines, least_pixels):
+    raster = np.zeros((3, 4), np.uint8)
+    raster[1, 1] = 1
+    polygons, labels = outlines(raster, least_pixels=least_pixels)
+    assert (len(polygons), sorted(labels)) == (2, [0, 1])
+
+
 def test_a_region_without_neighbours_stays_however_small(outlines):
     raster = np.full((9, 9), NO_CLASS, np.uint8)
     raster[4, 4] = 2

@@ -243,7 +243,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path, ground, options):
 
 
 def test_targets_must_match_scenes(tmp_path, ground):
-    with pytest.raises(OptionError, match="1 scenes and 2 targets"):
+    with pytest.raises(OptionError, match="scenes: 1, targets: 2"):
         prepare([ground[0]], [ground[1], ground[1]], tmp_path / "out")
     with pytest.raises(OptionError, match="no scene"):
         prepare([], [], tmp_path / "out")

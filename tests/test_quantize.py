@@ -12,10 +12,12 @@ from torch import nn
 
 import geop2p
 from geop2p.card import card_from_json
+from geop2p.cli.quantize import _summary
 from geop2p.errors import ModelError
 from geop2p.model import load_model, read_card, save_model
 from geop2p.networks import GENERATORS, GeneratorConfig, build_generator
 from geop2p.palette import Palette
+from geop2p.pipelines.quantize import QuantizeReport
 from geop2p.quantisation import Int8Entry, Int8Losses, SourceScene, convolution_names
 
 SAMPLES = Path(__file__).parents[1] / "sample_tiles" / "dubai"
@@ -268,3 +270,28 @@ def test_a_scene_without_a_whole_valid_tile_is_passed_over_and_named(tmp_path, m
     assert "masked.tif" in caplog.text
     (kept,) = read_card(out).int8.scenes
     assert kept.name == "sound.tif"
+
+
+@pytest.mark.parametrize(
+    ("psnr", "accuracy", "said"),
+    [
+        (0.026, -0.009, "int8 loses 0.0260 dB of PSNR, gains 0.009 points of accuracy"),
+        (-0.5, None, "int8 gains 0.5000 dB of PSNR\n"),
+        (0.0, 0.1, "int8 loses 0.0000 dB of PSNR, loses 0.100 points of accuracy"),
+    ],
+)
+def test_losses_and_gains_are_words_not_signs(psnr, accuracy, said):
+    report = QuantizeReport(
+        path="m8.safetensors",
+        sha256="0" * 64,
+        tiles=1,
+        method="m",
+        psnr_by_method_db={"m": 50.0},
+        not_held_back=(),
+        psnr_db=50.0,
+        psnr_loss_db=psnr,
+        accuracy_loss=accuracy,
+        is_within_limits=True,
+        seconds=1.0,
+    )
+    assert said in _summary(report)

@@ -22,6 +22,8 @@ from geop2p.raster.silence import georeference_not_missed
 
 NO_CLASS = 255
 """Value of what belongs to no class."""
+MOST_PIXELS = 2**31 - 1
+"""Largest region that GDAL's sieve can be asked to remove."""
 BAND_PIXELS, LEAST_BAND_ROWS = 2**22, 64
 """About how many pixels are traced at a time, and rows at least."""
 
@@ -95,6 +97,7 @@ def _kept(rows: Iterable[Classes], *, size: tuple[int, int], scratch: Path) -> C
 def _sieved(classes: Classes, *, least_pixels: int, scratch: Path) -> Classes:
     sieved = np.memmap(scratch.with_suffix(".sieved"), np.uint8, "w+", shape=classes.shape)
     known = scratch.with_suffix(".known.tif")
+    threshold = min(least_pixels, classes.size, MOST_PIXELS)  # more says the same, and is refused
     with (
         around("write blocks"),
         rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_PAM_ENABLED=False),
@@ -102,7 +105,7 @@ def _sieved(classes: Classes, *, least_pixels: int, scratch: Path) -> Classes:
     ):
         _write_known(known, classes)
         with rasterio.open(known) as mask:  # of an array, a mask would be copied as a whole
-            sieve(classes, least_pixels, out=sieved, mask=rasterio.band(mask, 1), connectivity=4)
+            sieve(classes, threshold, out=sieved, mask=rasterio.band(mask, 1), connectivity=4)
     return sieved
 
 
