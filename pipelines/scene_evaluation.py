@@ -365,8 +365,8 @@ def _mode_maps(drawn: Drawn) -> tuple[Path, Path] | None:
 def _seam_picture(drawn: Drawn, seams: Seams) -> bytes:
     """Return a PNG: the map, where tiles disagree, and where a shifted lattice draws otherwise."""
     with open_source(map_source(drawn.maps["model"], drawn.spec)) as drawn_map:
-        pixels, _valid = drawn_map.thumbnail(HEAT_SIDE)
-    panels: list[tuple[str, Any]] = [("map", _as_picture(pixels, drawn))]
+        pixels, valid = drawn_map.thumbnail(HEAT_SIDE)
+    panels: list[tuple[str, Any]] = [("map", _on_white(_as_picture(pixels, drawn), valid))]
     for title, found in (
         ("overlapping tiles: RMS difference", seams.overlap),
         ("shifted lattice: RMS difference", seams.shift),
@@ -382,6 +382,10 @@ def _as_picture(pixels: Pixels, drawn: Drawn) -> Picture:
     return as_rgb(values, drawn.contenders[0].card.map)
 
 
+def _on_white(picture: Picture, valid: Mask) -> Picture:
+    return np.where(valid[..., np.newaxis], picture, np.uint8(255))
+
+
 class _Shower:
     """Reads the pictures of single squares; the maps must still be there."""
 
@@ -390,10 +394,11 @@ class _Shower:
         self._squares = list(_squares(drawn.spec))
 
     def show(self, item: int) -> Shown:
-        """Return scene, truth and the contenders' maps of a square."""
+        """Return scene, truth and the contenders' maps of a square, no data in white."""
         drawn = self._drawn
         rows, cols = self._squares[item]
-        shown = [("scene", self._scene(rows, cols))]
+        scene, valid = self._scene(rows, cols)
+        shown = [("scene", scene)]
         with drawn.truth() as truth:
             real = truth.read(rows=rows).pixels[:, :, slice(*cols)]
         shown.append(("truth", _as_picture(real, drawn)))
@@ -401,15 +406,16 @@ class _Shower:
             with open_source(map_source(drawn.maps[entry.key], drawn.spec)) as drawn_map:
                 pixels, _valid = drawn_map.read(rows=rows, cols=cols)
             shown.append((entry.card.name, _as_picture(pixels, drawn)))
-        return shown
+        return [(title, _on_white(picture, valid)) for title, picture in shown]
 
-    def _scene(self, rows: Span, cols: Span) -> Picture:
+    def _scene(self, rows: Span, cols: Span) -> tuple[Picture, Mask]:
         job = self._drawn.plans["model"].job
         with open_source(job.source) as scene:
             pixels, valid = _window(scene, rows, cols)
         unit = job.stretch.to_unit(np.where(valid, pixels, pixels.dtype.type(0)))
         grey = torch.from_numpy((unit + 1) * 127.5)
-        return as_rgb(grey, replace(self._drawn.contenders[0].card.map, low=0.0, high=255.0))
+        values = replace(self._drawn.contenders[0].card.map, low=0.0, high=255.0)
+        return as_rgb(grey, values), valid
 
 
 def _window(scene: Scene, rows: Span, cols: Span) -> tuple[Pixels, Mask]:
