@@ -133,6 +133,13 @@ def test_a_pupil_waits_for_its_teacher_and_pairs_may_be_its_own(benchmarks, argu
     assert kept(tmp_path)["pupil"]["0"]["pictures"] == 8
 
 
+def test_a_variant_that_is_none_is_named(benchmarks, arguments):
+    compare, _table, variants = benchmarks
+    table = [variants.Variant(name="one", what="the first", options=NETWORK)]
+    with pytest.raises(SystemExit, match="no variant two"):
+        compare.main([*arguments, "--variants", "one", "two"], variants=table)
+
+
 def test_a_training_that_is_stopped_ends_the_comparison(benchmarks, arguments, monkeypatch):
     compare, _table, variants = benchmarks
     table = [variants.Variant(name="one", what="the first", options=NETWORK)]

@@ -37,6 +37,9 @@ Figures = dict[str, Any]
 def main(arguments: Sequence[str], *, variants: Sequence[Variant] = VARIANTS) -> None:
     """Train and score what was asked for; what is known already is kept."""
     asked = _parsed(arguments)
+    unknown = set(asked.variants or ()) - {variant.name for variant in variants}
+    if unknown:
+        sys.exit(f"no variant {', '.join(sorted(unknown))} (they are in variants.py)")
     chosen = [v for v in variants if not asked.variants or v.name in asked.variants]
     for variant, seed, folder in _runs(chosen, asked):
         if not (asked.score_only or variant.trained_as):
