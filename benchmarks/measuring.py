@@ -136,8 +136,9 @@ def _highest(pid: int) -> int:
 
 
 def _last_json(text: str) -> dict[str, Any] | None:
+    """Return the last object that was printed; a list, of several scenes, as ``scenes``."""
     for line in reversed(text.strip().splitlines()):
-        if line.startswith("{"):
-            found: dict[str, Any] = json.loads(line)
-            return found
+        if line.startswith(("{", "[")):
+            found = json.loads(line)
+            return {"scenes": found} if isinstance(found, list) else found
     return None
