@@ -162,7 +162,9 @@ def needed_rows(grid: TileGrid, strip: Strip) -> Span:
 def read_rows(job: StripJob, strip: Strip) -> StripRows:
     """Read what a strip needs; the scene stays open until the lane is closed."""
     span = needed_rows(job.grid, strip)
-    pixels, valid, unreadable = find_reader(job.lane, job.source).read(rows=span)
+    is_cpu = find_lane(job.lane).device.type == "cpu"  # there the generator takes every core
+    reader = find_reader(job.lane, job.source, threads=1 if is_cpu else None)
+    pixels, valid, unreadable = reader.read(rows=span)
     return StripRows(span[0], pixels, valid, unreadable=unreadable)
 
 

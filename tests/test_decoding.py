@@ -10,6 +10,7 @@ from test_read_errors import damage
 from geop2p.errors import SceneError
 from geop2p.raster import decoding
 from geop2p.raster.decoding import open_divided
+from geop2p.raster.reader import SceneReader
 from geop2p.raster.scene import SceneSource, open_source
 
 TILED = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
@@ -91,3 +92,15 @@ def test_a_scene_that_is_one_stream_has_one_reader(tmp_path, driver):
     with open_divided(SceneSource(path=str(path)), threads=4) as scene:
         assert type(scene).__name__ == "Scene"
         assert scene.read(rows=(0, 600))[0].shape == (3, 600, 700)
+
+
+@pytest.mark.usefixtures("few_values")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_reader_has_as_many_decoders_as_it_is_given(tmp_path, threads):
+    pixels = landscape(3, 291, 317)
+    path = write_scene(tmp_path / "scene.tif", pixels, **TILED)
+    reader = SceneReader(SceneSource(path=str(path)), threads=threads)
+    found, _valid, _lost = reader.read(rows=(10, 200))
+    assert np.array_equal(found, pixels[:, 10:200])
+    assert len(decoders_at_work()) == (threads if threads > 1 else 0)
+    reader.close()

@@ -1,7 +1,7 @@
 """A scene that a process keeps open: its strips overlap, and no block is decoded twice.
 
 One thread opens the scene, reads and closes it, since GDAL's settings belong to a thread. It reads
-whole rows of blocks, and keeps those that the next strip begins with; of wide scenes, each of
+whole rows of blocks, and keeps those that the next strip begins with; where a GPU draws, each of
 several decoders reads a part of them.
 """
 
@@ -25,10 +25,12 @@ class SceneReader:
     ----------
     source : SceneSource
         The scene.
+    threads : int or None
+        That decode its large windows; see `geop2p.raster.decoding.open_divided`.
     """
 
-    def __init__(self, source: SceneSource) -> None:
-        self._thread = SceneThread(partial(_ordered, source), name="geop2p-reader")
+    def __init__(self, source: SceneSource, *, threads: int | None = 1) -> None:
+        self._thread = SceneThread(partial(_ordered, source, threads), name="geop2p-reader")
 
     def read(self, *, rows: Span) -> Rows:
         """Return (C, h, W) pixels, (h, W) valid, and the first row of each unreadable block.
@@ -48,8 +50,8 @@ class SceneReader:
 
 
 @contextmanager
-def _ordered(source: SceneSource) -> Iterator[OrderedRows]:
-    with open_divided(source) as scene:
+def _ordered(source: SceneSource, threads: int | None) -> Iterator[OrderedRows]:
+    with open_divided(source, threads=threads) as scene:
         yield OrderedRows(scene)
 
 
@@ -60,10 +62,10 @@ _READERS: defaultdict[str, dict[str, SceneReader]] = defaultdict(dict)
 _LOCK = threading.Lock()
 
 
-def find_reader(key: str, source: SceneSource) -> SceneReader:
+def find_reader(key: str, source: SceneSource, *, threads: int | None = 1) -> SceneReader:
     """Return this process's reader of a scene under that key; it is made at the first call.
 
-    With the third scene under a key, the first one is closed.
+    ``threads`` decode, see `SceneReader`. With the third scene under a key, the first is closed.
     """
     former, name = None, repr(source)  # not the source itself: a nodata value of NaN has no equal
     with _LOCK:
@@ -71,7 +73,7 @@ def find_reader(key: str, source: SceneSource) -> SceneReader:
         if name not in readers:
             if len(readers) == KEPT:
                 former = readers.pop(next(iter(readers)))
-            readers[name] = SceneReader(source)
+            readers[name] = SceneReader(source, threads=threads)
         reader = readers[name]
     if former is not None:
         former.close()
