@@ -173,14 +173,15 @@ def many(content: Figures) -> str:
         for way, runs in figures["rounds"].items()
     ]
     size, count = figures["size"], figures["scenes"]
-    told = f"{count} scenes of {size} x {size} by `{figures['model']}`, maps equal byte for byte"
+    equal = "equal byte for byte" if figures["are_maps_equal"] else "NOT EQUAL"
+    told = f"{count} scenes of {size} x {size} by `{figures['model']}`, maps {equal}"
     heads = ("", "seconds", "CPU seconds", "peak MiB of a process")
     return f"{_source(content)}: {told}, {figures['ratio']:.2f} times:\n\n{_table(heads, rows)}"
 
 
 def targets(_content: Figures) -> str:
     """Return every figure that something was aimed at, met or missed."""
-    rows = [(line.what, line.figure, line.target, line.verdict) for _, line in aims()]
+    rows = [(line.what, line.figure, line.target, line.verdict) for line in aims()]
     return _table(("", "measured", "aim", ""), rows)
 
 

@@ -49,12 +49,12 @@ def main() -> None:
             print(f"  {line}")
 
 
-def aims() -> Iterator[tuple[str, Line]]:
-    """Yield the file and the figure wherever something was aimed at."""
+def aims() -> Iterator[Line]:
+    """Yield the figures that something was aimed at."""
     for name, lines in SOURCES.items():
         content = recorded(name)
         if content is not None:
-            yield from ((name, line) for line in lines(content["figures"]) if line.target)
+            yield from (line for line in lines(content["figures"]) if line.target)
 
 
 def _translations(figures: Figures) -> Iterator[Line]:

@@ -150,17 +150,7 @@ def _is_given(ctx: click.Context, name: str) -> bool:
 
 
 def _text(report: "EvaluateReport") -> str:
-    from geop2p.pipelines.evaluation_tables import (
-        INCEPTION,
-        SEAMS,
-        accuracy_note,
-        class_rows,
-        inception_note,
-        inception_rows,
-        score_rows,
-        source_lines,
-        written,
-    )
+    from geop2p.pipelines import evaluation_tables as tables
 
     heads = ["", report.model, "95% interval"]
     class_heads = ["class", "accuracy", "IoU", "F1"]
@@ -171,22 +161,25 @@ def _text(report: "EvaluateReport") -> str:
     name = escaped(report.model)
     lines = [
         f"{name}: {report.items} {unit}, {report.pixels} pixels, {report.statistics} statistics",
-        *filter(None, [accuracy_note(report)]),
-        *map(escaped, source_lines(report, digits=12)),
+        *filter(None, [tables.accuracy_note(report)]),
+        *map(escaped, tables.source_lines(report, digits=12)),
         "",
     ]
-    lines += _columns([heads, *score_rows(report)])
+    lines += _columns([heads, *tables.score_rows(report)])
     if report.scores.get("classes"):
-        lines += ["", *_columns([class_heads, *class_rows(report)])]
+        lines += ["", *_columns([class_heads, *tables.class_rows(report)])]
     lines += ["", *_mode_lines(report)]
     for key, seams in report.seams.items():
         lines += ["", f"seams of {report.model if key == 'model' else report.against}"]
         lines += _columns(
-            [[title, written(seams[name], shape)] for name, (title, shape) in SEAMS.items()]
+            [
+                [title, tables.written(seams[name], shape)]
+                for name, (title, shape) in tables.SEAMS.items()
+            ]
         )
     if report.inception:
-        lines += ["", "Inception", *_columns([INCEPTION, *inception_rows(report)])]
-    note = inception_note(report)
+        lines += ["", "Inception", *_columns([tables.INCEPTION, *tables.inception_rows(report)])]
+    note = tables.inception_note(report)
     lines += ["", note] if note else []
     kept = [f"kept: {escaped(path)}" for path in (report.map_path, report.page) if path]
     return "\n".join([*lines, *([""] if kept else []), *kept])
@@ -194,10 +187,13 @@ def _text(report: "EvaluateReport") -> str:
 
 def _mode_lines(report: "EvaluateReport") -> list[str]:
     """Return the few figures that modes are looked at by, and what one colour everywhere has."""
-    from geop2p.pipelines.evaluation_tables import mode_rows, modes_title
+    from geop2p.pipelines import evaluation_tables as tables
 
     heads = {name: head for name, head in MODE_HEADS.items() if name in report.scores}
-    return [modes_title(report), *_columns([["", *heads.values()], *mode_rows(report, [*heads])])]
+    return [
+        tables.modes_title(report),
+        *_columns([["", *heads.values()], *tables.mode_rows(report, [*heads])]),
+    ]
 
 
 def _columns(rows: list[list[str]]) -> list[str]:

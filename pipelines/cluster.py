@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 import dask
 from distributed import Client, Nanny, Scheduler, SpecCluster, Worker
 
+from geop2p.cores import usable_cores
 from geop2p.errors import ClusterError
 from geop2p.generator import torch_left_alone
 from geop2p.pipelines.connection import connected, dask_kept_quiet
@@ -34,11 +35,6 @@ _SETTINGS = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
 }
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def lane_threads(workers: int, *, is_elsewhere: bool = False) -> int:

@@ -133,7 +133,11 @@ def mode_rows(report: EvaluateReport, names: Sequence[str]) -> list[list[str]]:
 
 def _written(value: float | None, name: str, *, is_signed: bool) -> str:
     shape = FIGURES[name][1]
-    return written(value, shape.replace("{:", "{:+") if is_signed else shape)
+    return written(value, _signed(shape) if is_signed else shape)
+
+
+def _signed(shape: str) -> str:
+    return shape.replace("{:", "{:+")
 
 
 def written(value: float | None, shape: str) -> str:
@@ -171,7 +175,7 @@ def class_rows(report: EvaluateReport) -> list[list[str]]:
 
 
 def _difference(found: Mapping[str, float | None], shape: str) -> list[str]:
-    signed = shape.replace("{:", "{:+")
+    signed = _signed(shape)
     low, high = found["low"], found["high"]
     return [
         written(found["difference"], signed),

@@ -192,12 +192,12 @@ def choose_strips(request: Request, grid: TileGrid, *, group_size: int = 1) -> l
     least = max(1, -(-STRIP_TILES // grid.tile_cols))
     most = max(least, STRIP_GROUPS * group_size // grid.tile_cols)
     shares = {
-        rows: padded_share(rows * grid.tile_cols, group_size) for rows in range(least, most + 1)
+        rows: _padded_share(rows * grid.tile_cols, group_size) for rows in range(least, most + 1)
     }
     return grid.strips(min(shares, key=lambda rows: shares[rows]))
 
 
-def padded_share(tiles: int, group_size: int) -> float:
+def _padded_share(tiles: int, group_size: int) -> float:
     """Return the share of what is computed that is padding, to whole percent."""
     computed = -(-tiles // group_size) * group_size
     return round(1 - tiles / computed, 2)

@@ -71,13 +71,8 @@ def check_paths(request: Request) -> MapFormat:
     OptionError
         When its name or a creation option fits no map.
     """
-    _check_name(request.out)
-    if request.out.is_dir():  # before its suffix is looked at: it has none
-        raise OutputError(
-            f"{request.out}: is a folder (give a file, or --out-dir for several scenes)"
-        )
+    _check_output(request.out, request)  # before its suffix: a folder has none
     map_format = choose_format(request.out, driver=request.format, options=request.creation_options)
-    _check_output(request.out, request)
     outputs = {request.out.absolute(): "the map itself"}
     for option, path in request.side_outputs().items():
         suffixes = SIDE_OUTPUTS[option]
@@ -92,18 +87,14 @@ def check_paths(request: Request) -> MapFormat:
     return map_format
 
 
-def _check_name(path: Path) -> None:
+def _check_output(path: Path, request: Request) -> None:
     excess = len(os.fsencode(path.name)) - LONGEST_NAME
     if excess > 0:
         raise OutputError(f"{path}: the name is {excess} bytes too long (choose another --out)")
-
-
-def _check_output(path: Path, request: Request) -> None:
-    _check_name(path)
     if path.exists() and Path(request.scene).exists() and path.samefile(request.scene):
         raise OutputError(f"{path}: is the scene itself (choose another name)")
     if path.is_dir():
-        raise OutputError(f"{path}: is a folder (give a file)")
+        raise OutputError(f"{path}: is a folder (give a file, or --out-dir for several scenes)")
     if path.exists() and not (request.overwrite or request.skip_existing):
         raise OutputError(f"{path}: exists (choose another name, or --overwrite)")
     check_folder(path)

@@ -13,6 +13,7 @@ import torch
 from geop2p.batches import PairStore
 from geop2p.card import MAP_DTYPES
 from geop2p.checkpoint import has_checkpoint, load_checkpoint, remove_remains
+from geop2p.cores import usable_cores
 from geop2p.discriminators import DiscriminatorConfig
 from geop2p.errors import (
     CheckpointError,
@@ -367,7 +368,7 @@ def _undisturbed_torch() -> Iterator[None]:
     """
     threads = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.set_num_threads(usable_cores())
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             yield

@@ -114,8 +114,6 @@ def _requests(scenes: list[str], out_dir: Path, options: TranslateOptions) -> li
     for number, scene in enumerate(scenes, start=1):
         stem = _stem(scene)
         request = Request(scene=scene, out=out_dir / f"{stem}{suffix}", **options)
-        if number == 1:
-            _check_folders(request.side_outputs())
         request = request.with_files_named(stem)
         is_kept = not request.overwrite and request.generator is None
         told = on_progress and _numbered(on_progress, f"{number}/{len(scenes)}")
@@ -127,15 +125,6 @@ def _requests(scenes: list[str], out_dir: Path, options: TranslateOptions) -> li
             )
         )
     return requests
-
-
-def _check_folders(folders: dict[str, Path]) -> None:
-    for option, folder in folders.items():
-        if not folder.is_dir():
-            raise OptionError(
-                f"{folder}: no such folder (with several scenes --{option} names one, for files of "
-                "the scenes' names: make it)"
-            )
 
 
 def _stem(scene: str) -> str:
@@ -151,6 +140,12 @@ def _numbered(on_progress: OnProgress, number: str) -> OnProgress:
 
 def _check_all(requests: list[Request]) -> None:
     """Refuse what is wrong with names, before any work."""
+    for option, path in requests[0].side_outputs().items():
+        if not path.parent.is_dir():
+            raise OptionError(
+                f"{path.parent}: no such folder (with several scenes --{option} names one, for "
+                "files of the scenes' names: make it)"
+            )
     scenes = {os.path.realpath(request.scene) for request in requests}
     taken: dict[Path, str] = {}
     for request in requests:

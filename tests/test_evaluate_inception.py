@@ -5,7 +5,6 @@ The network is a stand-in that is called as the real one is. All but the first o
 """
 
 import json
-import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +14,7 @@ from evaluations import PALETTE, small_model
 from pair_files import write_pairs
 from scenes import landscape, read_raster, write_scene
 from torch import nn
+from torchscript import write_torchscript
 
 import geop2p
 from geop2p.card import ModelCard
@@ -43,11 +43,7 @@ class Stand(nn.Module):
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
-    path = tmp_path_factory.mktemp("inception") / "network.pt"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript as a whole
-        torch.jit.save(torch.jit.script(Stand()), path)
-    return path
+    return write_torchscript(tmp_path_factory.mktemp("inception") / "network.pt", Stand())
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,7 @@
-import warnings
-
 import pytest
 import torch
 from torch import nn
+from torchscript import write_torchscript
 
 from geop2p.errors import ModelError
 from geop2p.inception import Inception, InceptionScores
@@ -23,11 +22,7 @@ class Stand(nn.Module):
 
 @pytest.fixture(scope="module")
 def network_path(tmp_path_factory):
-    path = tmp_path_factory.mktemp("inception") / "network.pt"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript as a whole
-        torch.jit.save(torch.jit.script(Stand()), path)
-    return path
+    return write_torchscript(tmp_path_factory.mktemp("inception") / "network.pt", Stand())
 
 
 def pictures(seed, count=24):

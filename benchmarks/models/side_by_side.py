@@ -23,6 +23,7 @@ from geop2p.palette import Palette
 from geop2p.style import find_palette
 
 Picture = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
 DEFAULT_PART = "300,200,448"
 TITLE_INCHES = 0.3
 WHITE = np.uint8(255)
@@ -49,16 +50,16 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _panels(asked: argparse.Namespace) -> Iterator[tuple[str, Picture]]:
-    """Yield titles and whole pictures, (H, W, 3); what maps mask is white in the truth, too."""
-    yield "scene", _read(asked.scene)
-    truth = drawn(np.asarray(Image.open(asked.labels)), find_palette(asked.palette))
+    """Yield titles and whole pictures, (H, W, 3); what a map masks is white in the truth, too."""
+    yield "scene", _read(asked.scene)[0]
     maps = dict(_maps(asked))
-    masked = np.all([(picture == WHITE).all(axis=2) for picture in maps.values()], axis=0)
+    masked = np.logical_or.reduce([mask for _picture, mask in maps.values()])
+    truth = drawn(np.asarray(Image.open(asked.labels)), find_palette(asked.palette))
     yield "truth", np.where(masked[..., None], WHITE, truth)
-    yield from maps.items()
+    yield from ((title, picture) for title, (picture, _mask) in maps.items())
 
 
-def _maps(asked: argparse.Namespace) -> Iterator[tuple[str, Picture]]:
+def _maps(asked: argparse.Namespace) -> Iterator[tuple[str, tuple[Picture, Mask]]]:
     with tempfile.TemporaryDirectory() as folder:
         for number, entry in enumerate(asked.model):
             title, _, asked_model = entry.rpartition("=")
@@ -78,11 +79,12 @@ def drawn(labels: Picture, palette: Palette) -> Picture:
     return table[labels.astype(np.uint8)]
 
 
-def _read(path: str | Path) -> Picture:
-    """Return a picture's red, green, blue, white where it is transparent."""
+def _read(path: str | Path) -> tuple[Picture, Mask]:
+    """Return red, green, blue, white where the picture is transparent; and where it is."""
     with Image.open(path) as picture:
         pixels = np.asarray(picture.convert("RGBA"))
-    return np.where(pixels[..., 3:] > 0, pixels[..., :3], WHITE)
+    masked = pixels[..., 3] == 0
+    return np.where(masked[..., None], WHITE, pixels[..., :3]), masked
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:

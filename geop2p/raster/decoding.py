@@ -4,7 +4,6 @@ GDAL's own threads are of no use here: with them it tells of damaged blocks no m
 each thread has the scene open for itself, and reads columns, or rows, of whole blocks.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from geop2p.cores import usable_cores
 from geop2p.errors import SceneError
 from geop2p.raster.scene import Mask, Pixels, Scene, SceneSource, Span, inside, open_source
 from geop2p.raster.scene_thread import SceneThread
@@ -112,7 +112,7 @@ def open_divided(source: SceneSource, *, threads: int | None = None) -> Iterator
     SceneError
         What `geop2p.raster.scene.open_source` raises.
     """
-    threads = threads or min(MOST_THREADS, len(os.sched_getaffinity(0)))
+    threads = threads or min(MOST_THREADS, usable_cores())
     with open_source(source) as scene:
         if threads == 1 or source.size or source.allow_network or scene.spec.is_sequential:
             yield scene
