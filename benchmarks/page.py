@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from recipe_table import recipes
+from recipe_table import recipes, roads_recipes
 from record import recorded
 from summary import aims
 
@@ -260,6 +260,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "train": ("train", training),
     "speed": ("translate_cpu", speed),
     "recipes": ("recipes", recipes),
+    "recipes_roads": ("recipes_roads", roads_recipes),
 }
 """Name of a block to the file of its figures and what makes it."""
 

@@ -1,4 +1,4 @@
-"""The table of compared recipes, from ``results/recipes.json``: a line a variant, run or not."""
+"""The tables of compared recipes, from ``results/recipes.json`` and ``recipes_roads.json``."""
 
 import statistics
 import sys
@@ -20,8 +20,11 @@ SEAM_COLUMNS = {
 }
 
 
+ROADS_COLUMNS = {"L1": ("l1", "{:.1f}")} | CHOOSING | MEAN_IOU
+
+
 def recipes(content: Figures, *, variants: Sequence[Variant] = VARIANTS) -> str:
-    """Return the table, and below it how each score of the held-back scene may vary."""
+    """Return a line a variant, run or not, and how each score of the held-back scene may vary."""
     found = content["figures"]
     heads = [
         "variant",
@@ -40,6 +43,30 @@ def recipes(content: Figures, *, variants: Sequence[Variant] = VARIANTS) -> str:
         cells += [""] * (len(heads) - 2 - len(cells))
         lines.append(f"| `{variant.name}` | {variant.what} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", *_intervals(found, variants)])
+
+
+def roads_recipes(content: Figures, *, variants: Sequence[Variant] = VARIANTS) -> str:
+    """Return a line for each variant that was run on the pairs of `roads`."""
+    found = content["figures"]
+    heads = ["variant", "batch x steps", *ROADS_COLUMNS, "roads found", "IoU of roads", "hours"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for variant in variants:
+        if seeds := list(found.get(variant.name, {}).values()):
+            cells = _roads_cells(seeds)
+            lines.append(f"| `{variant.name}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _roads_cells(seeds: list[Figures]) -> list[str]:
+    scores = [each["choosing"]["scores"] for each in seeds]
+    roads = [each["classes"]["road"] for each in scores]
+    return [
+        f"{seeds[0]['batch_size']} x {seeds[0]['steps']}",
+        *_group(seeds, lambda f: f["choosing"]["scores"], ROADS_COLUMNS),
+        _spread([road["accuracy"] for road in roads], "{:.1%}"),
+        _spread([road["iou"] for road in roads], "{:.1%}"),
+        f"{statistics.mean(each['hours'] for each in seeds):.2f}",
+    ]
 
 
 def _cells(seeds: list[Figures]) -> list[str]:

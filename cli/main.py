@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import click
 
+from geop2p.allocator import share_freed_memory
 from geop2p.cli.signals import Interruption, ending, run_begins, tell, watched
 from geop2p.errors import Geop2pError, NothingToDoError
 from geop2p.redaction import escaped, escaped_lines, redacted
@@ -70,6 +71,7 @@ def main() -> None:
     """Run the command line; always ends in `sys.exit`."""
     # threads that wait without spinning leave cores to those that work; read when torch is loaded
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    share_freed_memory()
     try:
         with watched():
             status = geop2p.main(standalone_mode=False)

@@ -2,16 +2,20 @@
 
 A step of training frees hundreds of megabytes and asks for them again. By default each large block
 goes back to the system and comes anew, page by page, filled with zeros. Opening a model frees its
-weights in other forms, and never asks again: by default they stay with the process.
+weights in other forms, and never asks again: by default they stay with the process. And by default
+threads have arenas of their own, each with what it once used and may use again.
 
 References
 ----------
-mallopt(3) of the GNU C library: M_TRIM_THRESHOLD, M_MMAP_MAX; malloc_trim(3).
+mallopt(3) of the GNU C library: M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX; malloc_trim(3).
 """
 
 import ctypes
+import os
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+ARENAS = "MALLOC_ARENA_MAX"
+"""Variable of the environment that says how many arenas a process may have."""
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 KEPT_BYTES = 2**31 - 1
 """The highest threshold that mallopt takes, an int."""
 
@@ -27,6 +31,21 @@ def keep_freed_memory() -> bool:
         return False
     is_trim_set = mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
     return bool(mallopt(M_MMAP_MAX, 0) and is_trim_set)
+
+
+def share_freed_memory() -> bool:
+    """Let all threads take from one arena what any of them freed; return whether it was done.
+
+    Before threads are started. It cannot be undone, so it is for commands. A number of arenas that
+    the environment names is left as it is.
+    """
+    if ARENAS in os.environ:
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(mallopt(M_ARENA_MAX, 1))
 
 
 def release_freed_memory() -> bool:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 import dask
 from distributed import Client, Nanny, Scheduler, SpecCluster, Worker
 
+from geop2p.allocator import ARENAS
 from geop2p.cores import usable_cores
 from geop2p.errors import ClusterError
 from geop2p.generator import torch_left_alone
@@ -104,10 +105,14 @@ def end_if_started_by_spawn() -> None:
         os._exit(1)
 
 
-def _worker_environment(threads: int) -> dict[str, int]:
-    """Return what a nanny must set: left alone it sets both low, which halves torch's speed."""
-    prefix = "distributed.nanny.pre-spawn-environ"
-    return {f"{prefix}.OMP_NUM_THREADS": threads, f"{prefix}.MALLOC_TRIM_THRESHOLD_": 2**30}
+def _worker_environment(threads: int) -> dict[str, int | None]:
+    """Return what a nanny must set: its own values halve torch's speed.
+
+    Any threshold at which memory is trimmed, were it a high one, has the C library map every block
+    of 128 KiB anew, page by page; without one it learns from what is freed.
+    """
+    settings = {"OMP_NUM_THREADS": threads, "MALLOC_TRIM_THRESHOLD_": None, ARENAS: 1}
+    return {f"distributed.nanny.pre-spawn-environ.{name}": to for name, to in settings.items()}
 
 
 @contextmanager

@@ -1,13 +1,13 @@
 """Train the recipes of `variants` on the same pairs for as many pictures, and score them alike.
 
     python benchmarks/models/compare.py PAIRS RUNS [--held-back SCENE TRUTH] [--epochs 2 1]
-        [--variants NAME ...] [--seeds 1] [--device auto] [--score-only]
+        [--variants NAME ...] [--seeds 1] [--device auto] [--score-only] [--name recipes]
 
 PAIRS comes from ``geop2p prepare``; its pairs that validate are those to choose by. A variant with
 pairs of its own takes them from a folder beside it, PAIRS512 for views of 512 pixels. RUNS gets a
 folder a run: one that is complete is not trained again, one that was stopped goes on. The held-back
-scene is scored once a finished run. Figures go to ``benchmarks/results/recipes.json`` as they come;
-``python benchmarks/page.py`` puts them into docs/models.md.
+scene is scored once a finished run. Figures go to ``benchmarks/results/NAME.json`` as they come;
+``python benchmarks/page.py`` puts those of ``recipes`` and ``recipes_roads`` into docs/models.md.
 """
 
 import argparse
@@ -28,7 +28,6 @@ from record import RESULTS, provenance, record, recorded
 from variants import VARIANTS, Variant
 from weights import flop_of
 
-SOURCE = "recipes"
 SCORES = ("l1", "psnr_db", "ssim", "accuracy", "mean_iou")
 SEAMS = ("gradient_ratio", "gradient_ratio_of_truth", "overlap_rms", "shift_rms", "shift_changed")
 Figures = dict[str, Any]
@@ -46,7 +45,7 @@ def main(arguments: Sequence[str], *, variants: Sequence[Variant] = VARIANTS) ->
             train(variant, folder, seed=seed, asked=asked)
         if is_finished(folder):
             found = score(variant, folder, seed=seed, asked=asked)
-            keep(found, variant.name, seed=seed, results=asked.results)
+            keep(found, variant.name, seed=seed, kept=asked.kept)
 
 
 def train(variant: Variant, folder: Path, *, seed: int, asked: argparse.Namespace) -> None:
@@ -96,7 +95,7 @@ def is_finished(folder: Path) -> bool:
 def score(variant: Variant, folder: Path, *, seed: int, asked: argparse.Namespace) -> Figures:
     """Return the figures of a finished run: where it stands among others, and what it took."""
     model = folder / MODEL
-    known = known_figures(variant.name, seed=seed, results=asked.results)
+    known = known_figures(variant.name, seed=seed, kept=asked.kept)
     with model.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     found = known if known.get("sha256") == digest else facts(model) | {"sha256": digest}
@@ -142,17 +141,17 @@ def chosen_by(model: Path) -> Figures:
     }
 
 
-def keep(found: Figures, name: str, *, seed: int, results: Path) -> None:
+def keep(found: Figures, name: str, *, seed: int, kept: Path) -> None:
     """Put the figures of one run beside those that are known."""
-    content = recorded(SOURCE, folder=results) or {"figures": {}}
+    content = recorded(kept.stem, folder=kept.parent) or {"figures": {}}
     figures = content["figures"]
     figures.setdefault(name, {})[str(seed)] = found
-    record(SOURCE, figures, folder=results, is_shown=False)
+    record(kept.stem, figures, folder=kept.parent, is_shown=False)
 
 
-def known_figures(name: str, *, seed: int, results: Path) -> Figures:
+def known_figures(name: str, *, seed: int, kept: Path) -> Figures:
     """Return what was kept of a run, or nothing."""
-    content = recorded(SOURCE, folder=results) or {"figures": {}}
+    content = recorded(kept.stem, folder=kept.parent) or {"figures": {}}
     found: Figures = content["figures"].get(name, {}).get(str(seed), {})
     return found
 
@@ -192,7 +191,10 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--palette", default="streets")
     parser.add_argument("--score-only", action="store_true")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    return parser.parse_args(arguments)
+    parser.add_argument("--name", default="recipes")
+    asked = parser.parse_args(arguments)
+    asked.kept = asked.results / f"{asked.name}.json"
+    return asked
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ DRIVERS = ("GTiff", "VRT", "JP2OpenJPEG", "PNG", "JPEG", "WEBP", "BMP", "HFA", "
 """GDAL drivers that a scene may be read with; GDAL tries no other, so a file is never a service."""
 CACHE_BYTES = 64 * 2**20
 """GDAL's block cache for a process; enough for 11,000 columns of any layout (measured)."""
+ORDERED_CACHE_BYTES = 16 * 2**20
+"""The same while rows come in order: each block is decoded once, and none is met again."""
 READ_FAILURES = (RasterioError, CPLE_BaseError)
 """What reading raises; GDAL's own errors escape from rasterio now and then."""
 MASK_RULES = ("any", "all")
@@ -141,6 +143,18 @@ def gdal_settings(*, allow_network: bool = False) -> Iterator[None]:
         CPL_VSIL_GZIP_WRITE_PROPERTIES="NO",
         **network,
     ):
+        yield
+
+
+@contextmanager
+def ordered_cache(*, driver: str, is_sequential: bool) -> Iterator[None]:
+    """Let GDAL keep fewer blocks of a scene whose rows are read once, in order, by whole blocks.
+
+    Only a GeoTIFF: the blocks of a VRT are not those of its sources, and other drivers decode more
+    than they are asked for.
+    """
+    is_enough = driver == "GTiff" and not is_sequential
+    with rasterio.Env(GDAL_CACHEMAX=ORDERED_CACHE_BYTES if is_enough else CACHE_BYTES):
         yield
 
 

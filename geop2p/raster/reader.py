@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from geop2p.raster.decoding import open_divided
+from geop2p.raster.opening import ordered_cache
 from geop2p.raster.scene import Mask, OrderedRows, Pixels, SceneSource, Span
 from geop2p.raster.scene_thread import SceneThread
 
@@ -52,7 +53,9 @@ class SceneReader:
 @contextmanager
 def _ordered(source: SceneSource, threads: int | None) -> Iterator[OrderedRows]:
     with open_divided(source, threads=threads) as scene:
-        yield OrderedRows(scene)
+        spec = scene.spec
+        with ordered_cache(driver=spec.driver, is_sequential=spec.is_sequential):
+            yield OrderedRows(scene)
 
 
 KEPT = 2
