@@ -4,17 +4,19 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from affine import Affine
 
 from geop2p.raster.bands import Expansion, common_dtype, true_bits
 from geop2p.raster.georeference import Georeference
 from geop2p.raster.gsd import gsd_of
 from geop2p.raster.masks import SceneMask
-from geop2p.raster.opening import SceneSource, header_errors, open_dataset
+from geop2p.raster.opening import CACHE_BYTES, SceneSource, header_errors, open_dataset
 
 SEQUENTIAL_DRIVERS = ("PNG", "JPEG", "WEBP", "BMP")
 STREAMS = ("PNG", "JPEG", "WEBP")
 """Drivers of files that are one compressed stream, of which nothing is left after a fault."""
+LEAST_CACHE_BYTES = 8 * 2**20
 TALL_BLOCK = 1024
 """Pixels; a block taller than this makes every strip decode rows that it does not need."""
 
@@ -64,6 +66,8 @@ class SceneSpec:
         Nothing can be decoded after a fault.
     has_mask : bool
         Some pixels may be invalid.
+    ordered_cache : int, bytes
+        Of decoded blocks that GDAL needs to keep while rows are read in order, by whole blocks.
     """
 
     path: str
@@ -86,6 +90,7 @@ class SceneSpec:
     is_sequential: bool
     is_stream: bool
     has_mask: bool
+    ordered_cache: int
 
     @property
     def count(self) -> int:
@@ -158,7 +163,21 @@ def read_spec(
         is_sequential=_is_sequential(dataset),
         is_stream=_is_stream(dataset),
         has_mask=mask.is_masked,
+        ordered_cache=_ordered_cache(dataset),
     )
+
+
+def _ordered_cache(dataset: Any) -> int:
+    """Return how many bytes of blocks GDAL needs to keep where none is asked for twice.
+
+    Little of a GeoTIFF, but a block of every band, as they are decoded together. The blocks of a
+    VRT are not those of its sources, and other drivers decode more than they are asked for.
+    """
+    if dataset.driver != "GTiff" or _is_sequential(dataset):
+        return CACHE_BYTES
+    height, width = dataset.block_shapes[0]
+    together = height * width * sum(np.dtype(name).itemsize for name in dataset.dtypes)
+    return min(CACHE_BYTES, max(LEAST_CACHE_BYTES, 4 * together))
 
 
 def _is_sequential(dataset: Any) -> bool:

@@ -36,8 +36,6 @@ DRIVERS = ("GTiff", "VRT", "JP2OpenJPEG", "PNG", "JPEG", "WEBP", "BMP", "HFA", "
 """GDAL drivers that a scene may be read with; GDAL tries no other, so a file is never a service."""
 CACHE_BYTES = 64 * 2**20
 """GDAL's block cache for a process; enough for 11,000 columns of any layout (measured)."""
-ORDERED_CACHE_BYTES = 16 * 2**20
-"""The same while rows come in order: each block is decoded once, and none is met again."""
 READ_FAILURES = (RasterioError, CPLE_BaseError)
 """What reading raises; GDAL's own errors escape from rasterio now and then."""
 MASK_RULES = ("any", "all")
@@ -147,14 +145,9 @@ def gdal_settings(*, allow_network: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def ordered_cache(*, driver: str, is_sequential: bool) -> Iterator[None]:
-    """Let GDAL keep fewer blocks of a scene whose rows are read once, in order, by whole blocks.
-
-    Only a GeoTIFF: the blocks of a VRT are not those of its sources, and other drivers decode more
-    than they are asked for.
-    """
-    is_enough = driver == "GTiff" and not is_sequential
-    with rasterio.Env(GDAL_CACHEMAX=ORDERED_CACHE_BYTES if is_enough else CACHE_BYTES):
+def block_cache(size: int) -> Iterator[None]:
+    """Let GDAL keep so many bytes of decoded blocks."""
+    with rasterio.Env(GDAL_CACHEMAX=size):
         yield
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from geop2p.raster.decoding import open_divided
-from geop2p.raster.opening import ordered_cache
+from geop2p.raster.opening import block_cache
 from geop2p.raster.scene import Mask, OrderedRows, Pixels, SceneSource, Span
 from geop2p.raster.scene_thread import SceneThread
 
@@ -52,10 +52,8 @@ class SceneReader:
 
 @contextmanager
 def _ordered(source: SceneSource, threads: int | None) -> Iterator[OrderedRows]:
-    with open_divided(source, threads=threads) as scene:
-        spec = scene.spec
-        with ordered_cache(driver=spec.driver, is_sequential=spec.is_sequential):
-            yield OrderedRows(scene)
+    with open_divided(source, threads=threads) as scene, block_cache(scene.spec.ordered_cache):
+        yield OrderedRows(scene)
 
 
 KEPT = 2
