@@ -176,7 +176,7 @@ def _ordered_cache(dataset: Any) -> int:
     if dataset.driver != "GTiff" or _is_sequential(dataset):
         return CACHE_BYTES
     height, width = dataset.block_shapes[0]
-    together = height * width * sum(np.dtype(name).itemsize for name in dataset.dtypes)
+    together: int = height * width * sum(np.dtype(name).itemsize for name in dataset.dtypes)
     return min(CACHE_BYTES, max(LEAST_CACHE_BYTES, 4 * together))
 
 
