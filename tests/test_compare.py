@@ -49,8 +49,8 @@ def arguments(tmp_path):
     ]
 
 
-def kept(tmp_path):
-    return json.loads((tmp_path / "results/recipes.json").read_text())["figures"]
+def kept(tmp_path, name="recipes"):
+    return json.loads((tmp_path / f"results/{name}.json").read_text())["figures"]
 
 
 def test_runs_are_trained_once_scored_and_told_with_what_was_not_run(
@@ -85,6 +85,27 @@ def test_runs_are_trained_once_scored_and_told_with_what_was_not_run(
     assert f"{found['held_back']['scores']['psnr_db']:.2f}" in told
     (line,) = [line for line in told.splitlines() if line.startswith("| `two` ")]
     assert "not run" in line
+
+
+def test_the_table_of_roads_has_a_line_a_variant_that_was_run(benchmarks):
+    _compare, recipe_table, variants = benchmarks
+
+    def run(psnr_db, iou):
+        scores = {"l1": 5.0, "psnr_db": psnr_db, "accuracy": 0.9, "mean_iou": 0.6}
+        scores["classes"] = {"road": {"accuracy": 0.5, "iou": iou}}
+        return {"batch_size": 1, "steps": 9, "hours": 0.1, "choosing": {"scores": scores}}
+
+    table = [
+        variants.Variant(name=name, what=name, options=NETWORK) for name in ("one", "two", "three")
+    ]
+    content = {
+        "figures": {"two": {"0": run(20.0, 0.2), "1": run(22.0, 0.4)}, "one": {"0": run(19.0, 0.1)}}
+    }
+    told = recipe_table.roads_recipes(content, variants=table).splitlines()[2:]
+    assert [line.split("|")[1].strip() for line in told] == ["`one`", "`two`"]
+    assert told[0].endswith("| 5.0 | 19.00 | 90.0% | 60.0% | 50.0% | 10.0% | 0.10 |")
+    assert "| 21.00 (20.00 to 22.00) |" in told[1]
+    assert "| 30.0% (20.0% to 40.0%) |" in told[1]
 
 
 def test_every_variant_has_options_that_training_takes(benchmarks):
@@ -128,9 +149,10 @@ def test_a_pupil_waits_for_its_teacher_and_pairs_may_be_its_own(benchmarks, argu
     with pytest.raises(SystemExit, match=r"teacher-0, which is not finished: run it first"):
         compare.main([*arguments, "--variants", "pupil"], variants=table)
     write_pairs(tmp_path / "pairs_of_its_own", train=4)
-    compare.main(arguments, variants=table)
-    assert kept(tmp_path)["teacher"]["0"]["pictures"] == 12
-    assert kept(tmp_path)["pupil"]["0"]["pictures"] == 8
+    compare.main([*arguments, "--name", "taught"], variants=table)
+    assert kept(tmp_path, "taught")["teacher"]["0"]["pictures"] == 12
+    assert kept(tmp_path, "taught")["pupil"]["0"]["pictures"] == 8
+    assert not (tmp_path / "results/recipes.json").exists()
 
 
 def test_a_variant_that_is_none_is_named(benchmarks, arguments):

@@ -126,6 +126,11 @@ VARIANTS = (
         options=JUDGED | {"gan_mode": "hinge", "spectral_norm": True},
     ),
     Variant(
+        name="gan-spectral-cosine",
+        what="gan-spectral, the rate falls as a cosine",
+        options=JUDGED | {"gan_mode": "hinge", "spectral_norm": True, "schedule": "cosine"},
+    ),
+    Variant(
         name="gan-scales",
         what="light-gan, two scales, feature matching",
         options=JUDGED | {"scales": 2, "lambda_fm": 10.0},
