@@ -125,6 +125,10 @@ class Int8Entry:
         if config.norm != "batch":
             raise ModelError(f"int8: a generator with {config.norm} norm cannot run in 8 bits")
 
+    def check_readable(self) -> None:
+        """Refuse an entry that no card may hold; raises what `entry_from_json_value` raises."""
+        entry_from_json_value(self.to_json_value())
+
     def to_json_value(self) -> dict[str, Any]:
         """Return what `entry_from_json_value` reads."""
         content: dict[str, Any] = {

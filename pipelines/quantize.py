@@ -185,6 +185,10 @@ def quantize(
     check_truths(settings.scene, settings.truth, card=loaded.card)
     with held(target):
         entry, found = _calibrated(loaded, target=target, scenes=calibrate, settings=settings)
+        try:
+            entry.check_readable()
+        except ModelError as exc:
+            raise ModelError(f"{source}: {exc}: it stays a model for float32") from exc
         entry = replace(
             entry, losses=_measured(loaded.card, entry, source=source, settings=settings)
         )

@@ -80,6 +80,24 @@ def test_the_command_quantises_measures_and_the_map_is_drawn(tmp_path, model_fil
 
 
 @pytest.mark.usefixtures("one_thread")
+def test_ranges_that_no_card_may_hold_leave_no_file(tmp_path, model_file, run_cli):
+    model = load_model(model_file)
+    norms = [layer for layer in model.generator.modules() if isinstance(layer, nn.BatchNorm2d)]
+    nn.init.constant_(norms[0].weight, 1e9)
+    save_model(tmp_path / "huge.safetensors", model.generator, model.card)
+    scene = write_scene(tmp_path / "scene.tif", landscape(3, 128, 128))
+    before = sorted(tmp_path.iterdir())
+    out = tmp_path / "m8.safetensors"
+    status, _, err = run_cli(
+        *("quantize", tmp_path / "huge.safetensors", "--calibrate", scene, "--out", out)
+    )
+    assert status == ModelError.exit_status
+    assert "huge.safetensors: int8: the range of encoder.2.1 is" in err
+    assert err.endswith("it stays a model for float32\n")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_losses_count_on_scenes_that_were_held_back(tmp_path, model_file, run_cli):
     shown, copy, other = (tmp_path / f"{name}.tif" for name in ("shown", "copy", "other"))
     write_scene(shown, landscape(3, 128, 128))
