@@ -1,10 +1,13 @@
 """The bf16 engine of GPUs: what can be seen of it on a CPU, and on a GPU where there is one."""
 
+import copy
+
 import pytest
 import torch
 
 from geop2p.engines.choice import Engine
 from geop2p.engines.cuda import HalfRunner
+from geop2p.engines.folding import folded
 from geop2p.engines.reference import TorchRunner
 from geop2p.engines.runner import make_runner
 from geop2p.networks import GeneratorConfig, build_generator, initialise
@@ -39,12 +42,14 @@ def test_half_is_near_to_float32_and_float32_comes_out(config):
     assert not torch.equal(drawn, exact)
 
 
+@pytest.mark.parametrize("config", NETWORKS, ids=str)
 @torch.inference_mode()
-def test_the_head_is_computed_in_float32_and_the_network_left_as_it_was():
-    made = network(**NETWORKS[0])
-    runner = HalfRunner(made, HALF)
-    assert {p.dtype for p in runner._network.head.parameters()} == {torch.float32}
-    assert {p.dtype for p in runner._network.encoder.parameters()} == {torch.bfloat16}
+def test_the_head_keeps_its_weights_and_is_computed_in_float32_after_a_body_in_half(config):
+    made = network(**config)
+    body = folded(made).to(memory_format=torch.channels_last)
+    head = copy.deepcopy(body.head)
+    features = body.to(torch.bfloat16).body(tiles().bfloat16())
+    assert torch.equal(HalfRunner(made, HALF)(tiles()), head(features.float()))
     assert {p.dtype for p in made.parameters()} == {torch.float32}
 
 

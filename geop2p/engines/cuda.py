@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from geop2p.engines.choice import Engine, one_line
 from geop2p.engines.folding import folded
@@ -47,8 +47,12 @@ class HalfRunner:
     ) -> None:
         device = torch.device(engine.device)
         half = folded(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._network = cast("UNet | ResNet", half.to(torch.bfloat16))
-        self._network.head.float()
+        for name, part in half.named_children():
+            if name != "head":  # float32 would not get back what bfloat16 lost of its weights
+                part.to(torch.bfloat16)
+        network = cast("UNet | ResNet", half)
+        self._body, self._head = network.body, network.head
+        self._has_relu_first = isinstance(self._head[0], nn.ReLU)
         self._record = recorded_graph if record is None and device.type == "cuda" else record
         self._runs: dict[tuple[int, ...], Draw] = {}
 
@@ -75,8 +79,11 @@ class HalfRunner:
             return self._draw
 
     def _draw(self, tiles: Tensor) -> Tensor:
-        x = tiles.to(torch.bfloat16, memory_format=torch.channels_last)
-        picture: Tensor = self._network.head(self._network.body(x).float())
+        features = self._body(tiles.to(torch.bfloat16, memory_format=torch.channels_last))
+        head = self._head
+        if self._has_relu_first:  # the same bits, of numbers of half the size and where they are
+            features, head = features.relu_(), head[1:]
+        picture: Tensor = head(features.float())
         return picture
 
 
@@ -92,17 +99,18 @@ def recorded_graph(draw: Draw, tiles: Tensor) -> Draw:
     ----------
     https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
     """
-    given = tiles.clone(memory_format=torch.channels_last)
-    beside = torch.cuda.Stream(tiles.device)  # type: ignore[no-untyped-call]
-    beside.wait_stream(torch.cuda.current_stream(tiles.device))
-    with torch.cuda.stream(beside):
-        for _ in range(_WARM_UPS):
-            draw(given)
-    torch.cuda.current_stream(tiles.device).wait_stream(beside)
-    graph = torch.cuda.CUDAGraph()
-    # other threads of this process pin memory meanwhile, which is no part of the recording
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        drawn = draw(given)
+    with torch.cuda.device(tiles.device):  # torch records on a stream of the current device
+        given = tiles.clone(memory_format=torch.channels_last)
+        beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            for _ in range(_WARM_UPS):
+                draw(given)
+        torch.cuda.current_stream().wait_stream(beside)
+        graph = torch.cuda.CUDAGraph()
+        # other threads of this process pin memory meanwhile, which is no part of the recording
+        with torch.cuda.graph(graph, stream=beside, capture_error_mode="thread_local"):
+            drawn = draw(given)
 
     def replay(tiles: Tensor) -> Tensor:
         given.copy_(tiles)
