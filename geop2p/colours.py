@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from geop2p.streams import Stream
+from geop2p.transfer import sent
 
 
 def jitter_colours(pictures: Tensor, strength: float, *, key: tuple[int, int, int]) -> Tensor:
@@ -35,8 +36,8 @@ def jitter_colours(pictures: Tensor, strength: float, *, key: tuple[int, int, in
         return pictures
     random = np.random.default_rng((Stream.COLOURS, *key))
     drawn = random.uniform(-strength, strength, (len(pictures), 3)).astype(np.float32)
-    drawn_there = torch.from_numpy(drawn).to(pictures.device)
-    saturation, contrast, brightness = drawn_there.view(-1, 3, 1, 1, 1).unbind(1)
+    factors = sent(drawn, pictures.device)
+    saturation, contrast, brightness = factors.view(-1, 3, 1, 1, 1).unbind(1)
     grey = pictures.mean(dim=1, keepdim=True)
     pictures = torch.lerp(grey, pictures, 1 + saturation)
     middle = pictures.mean(dim=(1, 2, 3), keepdim=True)

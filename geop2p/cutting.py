@@ -16,6 +16,7 @@ from torch import Tensor
 from geop2p.fill import fill_invalid
 from geop2p.grid import Span, Strip, Tile, TileGrid, reflect
 from geop2p.stretching import UnitScale
+from geop2p.transfer import sent
 
 _SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 """Types of the same size that devices can move about."""
@@ -76,7 +77,9 @@ class TileCutter:
         outer = (grid.tile_cols - 1) * grid.stride + grid.size
         before = np.arange(-grid.halo, 0)
         beyond = np.arange(grid.width, max(grid.width, outer + grid.halo))
-        self._before, self._beyond = (reflect(cols, grid.width) for cols in (before, beyond))
+        self._before, self._beyond = (
+            sent(reflect(cols, grid.width) + grid.halo, pixels.device) for cols in (before, beyond)
+        )
 
     def cut(self, run: Run, *, partial: Iterable[int] = ()) -> Tensor:
         """Return a run's tiles, (n, C, side, side) float32 in [-1, 1], channels last.
@@ -96,9 +99,9 @@ class TileCutter:
         numbers = [col - run.cols[0] for col in partial]
         if numbers and self._valid is not None:
             masks = self._windows(self._mask, run).unsqueeze(1)
-            for number in numbers:
-                one = slice(number, number + 1)
-                tiles[one] = fill_invalid(tiles[one].contiguous(), masks[one])
+            for group in _filled_together(numbers, tiles.device):
+                these = sent(np.array(group), tiles.device)
+                tiles[these] = fill_invalid(tiles[these].contiguous(), masks[these])
         return tiles
 
     def _lay_out(self, row: int) -> None:
@@ -114,15 +117,15 @@ class TileCutter:
         if rows[-1] - start == count - 1:
             shown = planes[:, start : start + count]
         else:
-            shown = planes.index_select(1, _on(planes, rows))
+            shown = planes.index_select(1, sent(rows, planes.device))
         begin = len(self._before)
         end = begin + width
         band = planes.new_empty((count, end + len(self._beyond), len(planes)))
         band[:, begin:end] = shown.permute(1, 2, 0)
         if begin:
-            band[:, :begin] = band.index_select(1, _on(planes, self._before + begin))
+            band[:, :begin] = band.index_select(1, self._before)
         if len(self._beyond):
-            band[:, end:] = band.index_select(1, _on(planes, self._beyond + begin))
+            band[:, end:] = band.index_select(1, self._beyond)
         return band
 
     def _windows(self, band: Tensor, run: Run) -> Tensor:
@@ -136,5 +139,6 @@ class TileCutter:
         )
 
 
-def _on(tensor: Tensor, indexes: npt.NDArray[np.intp]) -> Tensor:
-    return torch.from_numpy(indexes).to(tensor.device, non_blocking=True)
+def _filled_together(numbers: list[int], device: torch.device) -> list[list[int]]:
+    """Return groups of tiles: a GPU takes longer to begin its many steps than to do one tile."""
+    return [numbers] if device.type == "cuda" else [[number] for number in numbers]

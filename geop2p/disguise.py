@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from geop2p.streams import Stream
+from geop2p.transfer import sent
 
 NONE, SEPARATOR = "none", "+"
 POLICIES = ("colour", "translation", "cutout")
@@ -100,7 +101,7 @@ def draw_disguise(
 
 def coloured(pictures: Tensor, colours: Tensor) -> Tensor:
     """Return (N, C, H, W) with (N, 3) other brightness, saturation and contrast, in that order."""
-    brightness, saturation, contrast = colours.to(pictures.device).view(-1, 3, 1, 1, 1).unbind(1)
+    brightness, saturation, contrast = sent(colours, pictures.device).view(-1, 3, 1, 1, 1).unbind(1)
     brighter = pictures + brightness
     grey = brighter.mean(dim=1, keepdim=True)
     saturated = (brighter - grey) * saturation + grey
@@ -129,7 +130,7 @@ def holed(pictures: Tensor, centres: npt.NDArray[np.int64]) -> Tensor:
         top, left = row - height // HOLE // 2, col - width // HOLE // 2
         bottom, right = top + height // HOLE, left + width // HOLE
         picture[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = 0
-    return pictures * torch.from_numpy(kept).to(pictures.device)
+    return pictures * sent(kept, pictures.device)
 
 
 def _colours(random: np.random.Generator, count: int) -> Tensor:

@@ -6,7 +6,8 @@ last, short group is padded, so that every tile is computed by the same kernels.
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -156,22 +157,42 @@ class ReadyGenerator:
 @contextmanager
 def torch_left_alone() -> Iterator[None]:
     """Give torch's thread count and switches back as they were."""
-    threads = torch.get_num_threads()
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    switches = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic)
+    threads, switches = torch.get_num_threads(), _switches()
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = switches
+        for owner, name, value in switches:
+            setattr(owner, name, value)
 
 
 def use_exact_kernels() -> None:
     """Make CUDA results repeatable: no TF32, no kernels chosen by timing, deterministic ones."""
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    for owner, name in _tf32_switches():
+        setattr(owner, name, False if name == "allow_tf32" else "ieee")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+
+
+def _switches() -> list[tuple[Any, str, Any]]:
+    """Return whose switches may be changed, their names, and how they are now."""
+    cudnn, found = torch.backends.cudnn, []
+    for owner, name in (*_tf32_switches(), (cudnn, "benchmark"), (cudnn, "deterministic")):
+        with suppress(RuntimeError):  # an older switch that newer ones contradict is not told
+            found.append((owner, name, getattr(owner, name)))
+    return found
+
+
+def _tf32_switches() -> list[tuple[Any, str]]:
+    """Return the switches of TF32: first those of every torch, then those from torch 2.9 on.
+
+    The newer ones can say for all of torch what the older ones do not undo.
+    """
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    older = [(owner, "allow_tf32") for owner in (matmul, cudnn)]
+    if not hasattr(cudnn, "conv"):
+        return older
+    return older + [(owner, "fp32_precision") for owner in (matmul, cudnn.conv, cudnn.rnn)]
 
 
 @contextmanager
@@ -180,8 +201,7 @@ def told_when_out_of_memory(what: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as exc:
-        is_memory = isinstance(exc, MemoryError | torch.OutOfMemoryError)
-        if isinstance(exc, Geop2pError) or not (is_memory or _speaks_of_memory(exc)):
+        if isinstance(exc, Geop2pError) or not is_of_memory(exc):
             raise
         raise OutOfMemoryError(
             f"no memory for {what}: {one_line(exc)} (free memory, or use a "
@@ -189,10 +209,21 @@ def told_when_out_of_memory(what: str) -> Iterator[None]:
         ) from None
 
 
-def _speaks_of_memory(exc: BaseException) -> bool:
-    """Return whether torch's allocator for the CPU failed; it has no class of error of its own."""
+NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "cuda error: out of memory",
+    "status_alloc_failed",
+)
+"""What torch's allocator for the CPU, that of pinned memory, and CUDA's libraries say: they have no
+class of error of their own."""
+
+
+def is_of_memory(exc: BaseException) -> bool:
+    """Return whether an error is about missing memory, by its class or its words."""
     text = str(exc).lower()
-    return "can't allocate memory" in text or "not enough memory" in text
+    is_memory = isinstance(exc, MemoryError | torch.OutOfMemoryError)
+    return is_memory or any(words in text for words in NO_MEMORY)
 
 
 def _check_pictures(pictures: Tensor, tiles: Tensor) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from geop2p.augmentation import WHOLE, Pixels, Steps, View, take_view
 from geop2p.balance import Draw
 from geop2p.batches import Batch, PairStore, ViewRule, epoch_chunks, load_ahead
+from geop2p.transfer import sent, staged
 
 COPIED_AS = {torch.uint16: torch.int16, torch.uint32: torch.int32}
 """Types that a device cannot gather, and those of equal size that it can."""
@@ -108,7 +109,7 @@ class ResidentPairs:
         places = [self._places[index] for index in chunk.indexes]
         scenes, maps = self._pictures
         table = chunk.table.to(self._device, non_blocking=True)
-        chosen = self._on_device(places)
+        chosen = sent(torch.tensor(places), self._device)
         return (
             cut_views(scenes, chosen, table=table, size=size),
             cut_views(maps, chosen, table=table, size=size),
@@ -127,9 +128,7 @@ class ResidentPairs:
             else:
                 pair = chunk.fresh.get(index) or self._store[index]
                 scene, drawn = (
-                    torch.from_numpy(
-                        take_view(part, view, size=rule.size, is_nearest=is_nearest)
-                    ).to(self._device)
+                    sent(take_view(part, view, size=rule.size, is_nearest=is_nearest), self._device)
                     for part, is_nearest in zip(pair, rule.is_nearest, strict=True)
                 )
             parts.append((scene, drawn))
@@ -147,7 +146,7 @@ class ResidentPairs:
         if any(p.shape != held.shape[1:] for p, held in zip(pair, self._pictures, strict=True)):
             return
         for part, held in zip(pair, self._pictures, strict=True):
-            held[place].copy_(torch.from_numpy(np.array(part)))  # files come read-only
+            held[place].copy_(staged(part, self._device), non_blocking=True)
         self._places[index] = place
 
     def _reserved(self, pair: tuple[Pixels, Pixels]) -> tuple[Tensor, Tensor]:
@@ -162,11 +161,6 @@ class ResidentPairs:
             for part in pair
         )
         return scenes, maps
-
-    def _on_device(self, places: Sequence[int]) -> Tensor:
-        chosen = torch.tensor(places)
-        chosen = chosen.pin_memory() if self._is_pinned else chosen
-        return chosen.to(self._device, non_blocking=True)
 
 
 def coefficients(view: View, *, size: int) -> tuple[int, int, int, int, int, int]:
@@ -228,8 +222,7 @@ def cut_view(picture: Tensor, view: View, *, size: int, is_nearest: bool = False
 def _resampled(square: Tensor, steps: Steps, *, dtype: torch.dtype) -> Tensor:
     """Return a square of `COPIED_AS` type at another side: `geop2p.augmentation` in torch."""
     lower, upper, after = (
-        torch.from_numpy(part).to(square.device)
-        for part in (steps.lower, steps.upper, steps.weight)
+        sent(part, square.device) for part in (steps.lower, steps.upper, steps.weight)
     )
     if not steps.weight.any():
         return square[:, lower][:, :, lower]

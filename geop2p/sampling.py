@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from geop2p.engines.choice import Engine
 from geop2p.engines.reference import TorchRunner
+from geop2p.transfer import sent
 
 Place = tuple[int, int]
 """Row and column of the scene at which a tile begins, in pixels."""
@@ -75,7 +76,7 @@ class PlacedDropout(nn.Module):
         for factors, key in zip(kept, self.keys, strict=False):
             is_kept = kept_values((*key, self._number), x.shape[1:], self._probability)
             factors[:] = is_kept * np.float32(1 / (1 - self._probability))
-        return x * torch.from_numpy(kept).to(x.device, x.dtype, non_blocking=True)
+        return x * sent(kept, x.device).to(x.dtype)
 
 
 def kept_values(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from geop2p.radiometry import MapValues, Stretch
+from geop2p.transfer import sent
 
 Terms = float | Tensor
 """One number for all bands, or (pixels * bands,) interleaved."""
@@ -136,11 +137,7 @@ def _terms(
     """Yield terms, (C,) each, as one number where all bands are alike, else interleaved."""
     is_common = all((numbers == numbers[0]).all() for numbers in terms)
     for numbers in terms:
-        yield (
-            float(numbers[0])
-            if is_common
-            else torch.from_numpy(np.tile(numbers, pixels)).to(device, non_blocking=True)
-        )
+        yield (float(numbers[0]) if is_common else sent(numbers, device).repeat(pixels))
 
 
 def _is(terms: Terms, number: float) -> bool:

@@ -20,9 +20,26 @@ Pixels = npt.NDArray[Any]
 
 def staged(pixels: Pixels, device: torch.device) -> Tensor:
     """Return pixels as a tensor that `Bus.send` can copy without waiting; any thread may ask."""
-    writeable = pixels if pixels.flags.writeable else pixels.copy()  # torch knows no other arrays
-    tensor = torch.from_numpy(writeable)
-    return tensor.pin_memory() if device.type == "cuda" else tensor
+    return _pinned(_as_tensor(pixels), device)
+
+
+def sent(values: Pixels | Tensor, device: torch.device) -> Tensor:
+    """Return what is in this process's memory on a device, for what is queued there from now on.
+
+    Nothing waits, as it would for a copy out of memory that the system may move. On a CPU nothing
+    is copied.
+    """
+    tensor = values if isinstance(values, Tensor) else _as_tensor(values)
+    return _pinned(tensor, device).to(device, non_blocking=True)
+
+
+def _as_tensor(array: Pixels) -> Tensor:
+    writeable = array if array.flags.writeable else array.copy()  # torch knows no other arrays
+    return torch.from_numpy(writeable)
+
+
+def _pinned(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor.contiguous().pin_memory() if device.type == "cuda" else tensor
 
 
 class Bus:
@@ -43,11 +60,11 @@ class Bus:
         if self._streams is None:
             return tensor
         with torch.cuda.stream(self._streams[0]):
-            sent = tensor.to(self._device, non_blocking=True)
+            there = tensor.to(self._device, non_blocking=True)
         queue = torch.cuda.current_stream(self._device)
         queue.wait_stream(self._streams[0])
-        sent.record_stream(queue)
-        return sent
+        there.record_stream(queue)
+        return there
 
     def fetch(self, tensors: Sequence[Tensor]) -> "Returning":
         """Begin to bring tensors back, as they will be when what is queued is done.
@@ -64,7 +81,7 @@ class Bus:
                 room = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
                 here.append(room.copy_(tensor, non_blocking=True))
                 tensor.record_stream(back)
-            done = _event()
+            done = _event(blocking=True)  # who waits sleeps: files are packed on the same cores
             done.record(back)
         self._under_way.append(done)
         if len(self._under_way) > 1:
@@ -124,5 +141,5 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
     return stream
 
 
-def _event(*, enable_timing: bool = False) -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=enable_timing)  # type: ignore[no-untyped-call]
+def _event(**options: bool) -> torch.cuda.Event:
+    return torch.cuda.Event(**options)  # type: ignore[no-untyped-call]

@@ -14,6 +14,7 @@ from geop2p.grid import Strip, TileGrid
 from geop2p.pipelines.confidence import ConfidenceSpec, band_weights
 from geop2p.radiometry import MapValues
 from geop2p.sampling import Place
+from geop2p.transfer import sent
 
 
 def places_of(grid: TileGrid, run: Run) -> list[Place]:
@@ -47,7 +48,7 @@ class ConfidenceSheet:
     ) -> None:
         self._grid, self._strip = grid, strip
         self._weights, _unit = band_weights(values, bands)
-        self._column = torch.tensor(self._weights, device=device).view(-1, 1, 1)
+        self._column = sent(torch.tensor(self._weights), device).view(-1, 1, 1)
         self._disagreement: DisagreementCanvas | None = None
         self._spread: StripCanvas | None = None
         if spec.has_disagreement:

@@ -75,7 +75,9 @@ class LaneSpec:
         return (len(MIRRORS) if self.is_mirrored else 1) + samples
 
     def load(self) -> ReadyGenerator:
-        """Return the generator, on its device."""
+        """Return the generator, on its device, which the calling thread works with from now on."""
+        if self.engine.kind == "cuda":
+            torch.cuda.set_device(self.engine.device)
         use_exact_kernels()
         function: Any = self.function
         ranges, remake = None, None

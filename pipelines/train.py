@@ -24,6 +24,7 @@ from geop2p.errors import (
     PairsError,
 )
 from geop2p.facts import CardFacts, band_names, parse_facts, reversed_facts, scaling_of
+from geop2p.generator import is_of_memory
 from geop2p.locking import held
 from geop2p.networks import GeneratorConfig
 from geop2p.pairs import DIRECTIONS, Pair, PairSet, PatchSpec, describe_pair, find_pairs
@@ -370,10 +371,15 @@ def _undisturbed_torch() -> Iterator[None]:
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(usable_cores())
     try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        with torch.random.fork_rng(devices=range(_usable_gpus())):
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _usable_gpus() -> int:
+    """Return how many GPUs have random numbers; a driver that is too old lists some, too."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 @contextmanager
@@ -384,8 +390,7 @@ def _told_as_out_of_memory() -> Iterator[None]:
     except Geop2pError:
         raise
     except (RuntimeError, MemoryError) as exc:
-        is_memory = isinstance(exc, (MemoryError, torch.OutOfMemoryError))
-        if not is_memory and "can't allocate memory" not in str(exc):
+        if not is_of_memory(exc):
             raise
         raise OutOfMemoryError(
             "no memory for this training: networks and a batch do not fit "

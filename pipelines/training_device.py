@@ -6,6 +6,7 @@ import os
 import torch
 
 from geop2p.batches import PairStore
+from geop2p.engines.choice import choose_device
 from geop2p.errors import OptionError, OutOfMemoryError
 from geop2p.objective import Guidance
 from geop2p.recipe import TrainingConfig
@@ -21,22 +22,14 @@ RESIDENT_SHARE = 4
 
 
 def training_device(name: str) -> torch.device:
-    """Return the device that ``--device`` names.
+    """Return the device that ``--device`` names; see `geop2p.engines.choice.choose_device`.
 
     Raises
     ------
     OptionError
-        When it is unknown, or not in this machine.
+        When it is unknown, not in this machine, or does not work.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as exc:
-        raise OptionError(f"--device {name!r} (choose auto, cpu, cuda or cuda:N)") from exc
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise OptionError(f"--device {name}: {torch.cuda.device_count()} CUDA devices are here")
-    return device
+    return torch.device(choose_device(name))
 
 
 def ready_trainer(

@@ -57,6 +57,10 @@ class LossWatch:
         self.sums = sums
         self._waiting: list[tuple[Position, Tensor]] = []
 
+    def __len__(self) -> int:
+        """Return how many steps are not in the sums yet."""
+        return len(self._waiting)
+
     def add(self, losses: Tensor, *, position: Position) -> None:
         """Take the losses of the step at ``position``; raises what `flush` raises, now or later."""
         at = Position(**asdict(position))
@@ -300,9 +304,11 @@ def _saved_when_stopped(run: Run) -> Iterator[None]:
 def _run_steps(run: Run) -> bool:
     """Do the rest of the present epoch; return whether it was finished."""
     config, position = run.trainer.config, run.position
-    check_every = CHECK_EVERY if run.trainer.device.type == "cuda" else 1
     watch = LossWatch(
-        run.folder, parts=run.trainer.loss_parts, sums=run.sums, check_every=check_every
+        run.folder,
+        parts=run.trainer.loss_parts,
+        sums=run.sums,
+        check_every=_check_every(run.trainer.device),
     )
     source = (
         partial(epoch_batches, run.store) if run.resident is None else run.resident.epoch_batches
@@ -319,7 +325,7 @@ def _run_steps(run: Run) -> bool:
             watch.add(run.trainer.step(scene, truth, position=position), position=position)
             position.step += 1
             position.total_steps += 1
-            _tell(run)
+            _tell(run, summed=position.step - len(watch))
             if run.is_out_of_time and position.step < run.steps_per_epoch:
                 watch.flush()
                 return False
@@ -331,16 +337,24 @@ def _run_steps(run: Run) -> bool:
     return True
 
 
-def _tell(run: Run) -> None:
+def _check_every(device: torch.device) -> int:
+    return CHECK_EVERY if device.type == "cuda" else 1
+
+
+def _tell(run: Run, *, summed: int) -> None:
+    """Tell how far the run is, and the mean L1 of the epoch's first ``summed`` steps."""
     config, position = run.trainer.config, run.position
-    l1 = run.sums[run.trainer.loss_parts.index("generator_l1")].item() / position.step
+    note = f"epoch {position.epoch + 1}/{config.total_epochs}"
+    if summed:
+        l1 = run.sums[run.trainer.loss_parts.index("generator_l1")].item() / summed
+        note += f", L1 {l1:.3f}"
     run.on_progress(
         Progress(
             stage="train",
             done=position.epoch * run.steps_per_epoch + position.step,
             total=config.total_epochs * run.steps_per_epoch,
             unit="steps",
-            note=f"epoch {position.epoch + 1}/{config.total_epochs}, L1 {l1:.3f}",
+            note=note,
         )
     )
 

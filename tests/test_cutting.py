@@ -56,6 +56,17 @@ def test_a_part_of_the_scenes_rows_is_enough():
     assert np.array_equal(tiles[0], expected(grid, pixels, stretch, Tile(row=2, col=1)))
 
 
+def test_tiles_filled_together_as_on_a_gpu_are_those_filled_one_by_one(monkeypatch):
+    grid = TileGrid(height=40, width=150, size=32, overlap=8)
+    pixels, valid = noise(3, 40, 150), np.ones((40, 150), bool)
+    valid[:20, 30:70] = False
+    cutter, _ = cutter_of(grid, pixels, valid)
+    run = Run(row=0, cols=(0, 4))
+    singly = cutter.cut(run, partial=[1, 2])
+    monkeypatch.setattr("geop2p.cutting._filled_together", lambda numbers, _device: [numbers])
+    assert torch.equal(cutter.cut(run, partial=[1, 2]), singly)
+
+
 def test_only_tiles_that_are_named_are_filled_each_from_itself():
     grid = TileGrid(height=32, width=104, size=32, overlap=8)
     pixels, valid = noise(3, 32, 104), np.ones((32, 104), bool)

@@ -13,7 +13,12 @@ import geop2p
 from geop2p.engines import choice
 from geop2p.engines.choice import Engine, choose_device
 from geop2p.errors import OptionError, OutOfMemoryError
-from geop2p.generator import ReadyGenerator
+from geop2p.generator import (
+    ReadyGenerator,
+    told_when_out_of_memory,
+    torch_left_alone,
+    use_exact_kernels,
+)
 
 TILES = torch.from_numpy(np.random.default_rng(0).random((8, 3, 16, 16), np.float32))
 
@@ -84,6 +89,38 @@ def test_strips_without_memory_say_what_to_do(tmp_path):
     with pytest.raises(OutOfMemoryError, match="fewer --workers"):
         geop2p.translate(scene, tmp_path / "map.tif", generator=Hungry(0))
     assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch before 2.9")
+@pytest.mark.parametrize("wanted", ["tf32", "ieee", "none"])
+def test_tf32_is_off_however_a_program_asked_for_it_and_comes_back(wanted):
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+
+    def switches():
+        return [matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision]
+
+    with torch_left_alone():
+        torch.backends.fp32_precision = wanted
+        try:
+            before = switches()
+            with torch_left_alone():
+                use_exact_kernels()
+                assert switches() == ["ieee"] * 3
+                assert not matmul.allow_tf32
+                assert not cudnn.allow_tf32
+                assert cudnn.deterministic
+            assert switches() == before
+        finally:
+            torch.backends.fp32_precision = "none"
+
+
+@pytest.mark.parametrize(
+    "words", ["CUDA error: out of memory\nmore", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"]
+)
+def test_memory_that_a_gpu_lacks_is_told_of_whatever_the_words(words):
+    told = told_when_out_of_memory("a strip")
+    with pytest.raises(OutOfMemoryError, match="no memory for a strip"), told:
+        raise RuntimeError(words)
 
 
 class FakeGpu:

@@ -208,8 +208,9 @@ def test_a_run_is_not_begun_over_another(tmp_path, pairs):
     [
         ({"load_size": 0, "crop_size": 32}, PairsError, "24x24 pixels"),
         ({"direction": "down"}, OptionError, "--direction"),
-        ({"device": "abacus"}, OptionError, "--device"),
-        ({"device": "cuda:99"}, OptionError, "CUDA devices"),
+        ({"device": "abacus"}, OptionError, "device 'abacus'"),
+        ({"device": "meta"}, OptionError, "device 'meta'"),
+        ({"device": "cuda:99"}, OptionError, "CUDA device"),
         ({"save_every": 0}, OptionError, "--save-every"),
         ({"arch": "unet_7"}, OptionError, "unet_7"),
         ({"attention": 16}, OptionError, "attention at 1/16 of resnet_6blocks"),

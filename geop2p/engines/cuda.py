@@ -51,8 +51,8 @@ class HalfRunner:
             if name != "head":  # float32 would not get back what bfloat16 lost of its weights
                 part.to(torch.bfloat16)
         network = cast("UNet | ResNet", half)
-        self._body, self._head = network.body, network.head
-        self._has_relu_first = isinstance(self._head[0], nn.ReLU)
+        self._has_relu_first = isinstance(network.head[0], nn.ReLU)
+        self._body, self._head = network.body, network.head[int(self._has_relu_first) :]
         self._record = recorded_graph if record is None and device.type == "cuda" else record
         self._runs: dict[tuple[int, ...], Draw] = {}
 
@@ -80,10 +80,9 @@ class HalfRunner:
 
     def _draw(self, tiles: Tensor) -> Tensor:
         features = self._body(tiles.to(torch.bfloat16, memory_format=torch.channels_last))
-        head = self._head
-        if self._has_relu_first:  # the same bits, of numbers of half the size and where they are
-            features, head = features.relu_(), head[1:]
-        picture: Tensor = head(features.float())
+        if self._has_relu_first:  # the head's: the same bits, of numbers of half the size, in place
+            features = features.relu_()
+        picture: Tensor = self._head(features.float())
         return picture
 
 
