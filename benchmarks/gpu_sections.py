@@ -45,6 +45,18 @@ RUNS = (
 )
 """Model, precision and format of the whole commands, the most important first."""
 
+TRAININGS = (
+    ("eager", "batch_16"),
+    ("eager", "batch_1"),
+    ("eager", "batch_16_amp"),
+    ("eager", "batch_1_amp"),
+    ("compiled", "batch_16_amp"),
+    ("compiled", "batch_1_amp"),
+    ("compiled", "batch_16"),
+    ("compiled", "batch_1"),
+)
+"""Eager or compiled, and a case of `benchmarks/train.py`, the most important first."""
+
 
 class Section:
     """A device, a size, and a file that figures go to."""
@@ -118,7 +130,8 @@ def generator(section: Section) -> None:
     use_exact_kernels()
     peak = section.matrix_rate(torch.bfloat16)
     section.figures["bf16_tflop_s"] = peak / 1e12
-    tiles = sample_tiles(4 if section.is_small else max(BATCHES)).to(section.device)
+    tiles = sample_tiles(4 if section.is_small else max(BATCHES))
+    tiles = tiles.to(section.device, memory_format=torch.channels_last)  # as a strip's are
     for width, model in ((64, "unet_256"), (32, "unet_256_ngf32")):
         network = random_network(CONFIGS[model])
         flop = flop_of(network)
@@ -201,14 +214,25 @@ def plain(section: Section) -> None:
 
 
 def training(section: Section) -> None:
-    """Compare training with the plain loop; on a GPU also with networks that are compiled."""
+    """Compare training with the plain loop; on a GPU also with networks that are compiled.
+
+    Each case is a run of its own, the most important first: one that fails, or for which there is
+    no time, takes no other with it.
+    """
     script = Path(__file__).parent / "train.py"
-    words: list[str | Path] = [sys.executable, script, "--device", str(section.device), "--json"]
-    words += ["--only", "batch_1", "--rounds", "1"] if section.is_small else []
-    section.figures["eager"] = measured(words, timeout=90).report
-    section.keep()
-    if not section.is_small:
-        section.figures["compiled"] = measured([*words, "--compile"], timeout=90).report
+    words = [sys.executable, script, "--device", str(section.device), "--json"]
+    words += ["--rounds", "1"] if section.is_small else []
+    for kind, case in (("eager", "batch_1"),) if section.is_small else TRAININGS:
+        compiled, most = (["--compile"], 120) if kind == "compiled" else ([], 60)
+        name = f"{kind} {case}"
+        try:
+            report = measured([*words, "--only", case, *compiled], timeout=most).report
+        except CommandFailed as exc:
+            print(f"{name}: {exc}")
+            section.figures.setdefault("failed_runs", {})[name] = str(exc)[-500:]
+        else:
+            section.figures.setdefault(kind, {}).update(report)
+        section.keep()
 
 
 def _scene(section: Section) -> Path:

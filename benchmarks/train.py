@@ -146,9 +146,12 @@ class Loop:
         return self._asked("end")
 
     def kill(self) -> None:
-        """End the process whatever it does."""
+        """End the process whatever it does; those of its loader end by themselves."""
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def _asked(self, word: str) -> dict[str, Any]:
         assert self._process.stdin is not None
