@@ -223,10 +223,10 @@ def training(section: Section) -> None:
     words = [sys.executable, script, "--device", str(section.device), "--json"]
     words += ["--rounds", "1"] if section.is_small else []
     for kind, case in (("eager", "batch_1"),) if section.is_small else TRAININGS:
-        compiled, most = (["--compile"], 120) if kind == "compiled" else ([], 60)
+        case_words = [*words, "--only", case, *(["--compile"] if kind == "compiled" else [])]
         name = f"{kind} {case}"
         try:
-            report = measured([*words, "--only", case, *compiled], timeout=most).report
+            report = measured(case_words, timeout=600 if section.is_small else 100).report
         except CommandFailed as exc:
             print(f"{name}: {exc}")
             section.figures.setdefault("failed_runs", {})[name] = str(exc)[-500:]
