@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -127,6 +127,8 @@ class Lane:
         """Let the thread end and the model go."""
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._generator = Future()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()  # others may want what this process would keep for later
 
 
 _LANES: dict[str, Lane] = {}
@@ -167,6 +169,25 @@ def depend_on(owner: int) -> None:
         os._exit(1)
 
 
+def device_of_worker(device: str, name: object) -> str:
+    """Return where one of several worker processes of a machine computes: they share its GPUs out.
+
+    Only GPUs of one kind are, since bits depend on the kind, and only where none of them was named.
+
+    Parameters
+    ----------
+    device : str
+        As in `Engine`.
+    name : int, or its digits
+        The worker's, counted from 0.
+    """
+    if device != "cuda" or not str(name).isdigit():
+        return device
+    count = torch.cuda.device_count()
+    kinds = {torch.cuda.get_device_name(number) for number in range(count)}
+    return f"cuda:{int(str(name)) % count}" if len(kinds) == 1 else device
+
+
 class LanePlugin(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
     """Opens a lane in every worker, also in those that join later.
 
@@ -182,11 +203,14 @@ class LanePlugin(WorkerPlugin):  # type: ignore[misc]  # distributed has no type
         self.name = key
         self._spec, self._owner = spec, owner
 
-    def setup(self, worker: Worker) -> None:  # noqa: ARG002
+    def setup(self, worker: Worker) -> None:
         """Open the lane."""
+        spec = self._spec
         if self._owner is not None:
             depend_on(self._owner)
-        open_lane(self.name, self._spec)
+            device = device_of_worker(spec.engine.device, worker.name)
+            spec = replace(spec, engine=replace(spec.engine, device=device))
+        open_lane(self.name, spec)
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002
         """Close the lane."""
