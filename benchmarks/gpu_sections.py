@@ -4,6 +4,7 @@ Figures are written as they come, so that a section that is stopped leaves those
 """
 
 import argparse
+import copy
 import json
 import sys
 import time
@@ -28,6 +29,9 @@ from geop2p.generator import use_exact_kernels
 Figures = dict[str, Any]
 MAKERS: dict[str, Callable[[nn.Module, Engine], Callable[[Tensor], Tensor]]] = {
     "fp32": TorchRunner,
+    "fp32 channels first": lambda network, engine: (
+        copy.deepcopy(network).eval().to(engine.device, memory_format=torch.contiguous_format)
+    ),
     "bf16 by autocast": TorchRunner,
     "bf16 without graphs": lambda network, engine: HalfRunner(
         network, engine, record=lambda draw, _: draw

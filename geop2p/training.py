@@ -28,6 +28,7 @@ from geop2p.card import Scaling
 from geop2p.colours import jitter_colours
 from geop2p.discriminators import Verdict, build_discriminator
 from geop2p.disguise import PLAIN, draw_disguise
+from geop2p.engines.choice import has_bf16
 from geop2p.networks import build_generator, initialise
 from geop2p.objective import Guidance, Objective, loss_parts
 from geop2p.recipe import TrainingConfig
@@ -346,7 +347,7 @@ def _lay_out_moments(optimiser: torch.optim.Adam) -> None:
 
 
 def _amp_dtype(device: torch.device) -> torch.dtype:
-    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+    if device.type == "cuda" and not has_bf16(str(device)):
         return torch.float16
     return torch.bfloat16
 

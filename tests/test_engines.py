@@ -261,12 +261,14 @@ REFUSED = [
     ({"name": "packed", "precision": "bf16"}, "engine packed and precision bf16"),
     ({"device": "cuda", "name": "packed"}, "engine packed on cuda"),
     ({"device": "cuda", "precision": "int8"}, "precision int8 on cuda"),
+    ({"device": "cuda", "precision": "bf16"}, "precision bf16 on cuda, a GPU without"),
 ]
 
 
 @pytest.mark.parametrize(("asked", "message"), REFUSED)
 def test_what_does_not_go_together_is_refused(asked, message, monkeypatch):
     monkeypatch.setattr("geop2p.engines.choice.choose_device", lambda device: device)
+    monkeypatch.setattr("geop2p.engines.choice.has_bf16", lambda _device: False)
     with pytest.raises(OptionError, match=message):
         choose_engine(**{"device": "cpu", "threads": 1, "fitness": FIT} | asked)
 

@@ -1,5 +1,6 @@
 import copy
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -15,7 +16,15 @@ from geop2p.objective import Guidance, loss_parts
 from geop2p.palette import Palette
 from geop2p.pipelines.training_run import tensors_of
 from geop2p.recipe import TrainingConfig
-from geop2p.training import Position, Trainer, _dropout_seed, from_unit, is_amp_slow, to_unit
+from geop2p.training import (
+    Position,
+    Trainer,
+    _amp_dtype,
+    _dropout_seed,
+    from_unit,
+    is_amp_slow,
+    to_unit,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -296,6 +305,19 @@ def test_mixed_precision_trains_and_draws_in_float32():
     assert all(parameter.dtype == torch.float32 for parameter in trainer.generator.parameters())
 
 
+@pytest.mark.parametrize(("major", "dtype"), [(7, torch.float16), (8, torch.bfloat16)])
+def test_a_gpu_that_only_emulates_bfloat16_trains_in_float16(monkeypatch, major, dtype):
+    class Card:
+        def __init__(self, *_):
+            self.major = major
+
+    monkeypatch.setattr(torch.cuda, "device", lambda _device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", Card)
+    assert _amp_dtype(torch.device("cuda")) == dtype
+
+
 @pytest.mark.parametrize("has_bf16", [False, True])
 def test_bfloat16_is_slow_where_a_cpu_emulates_it(monkeypatch, has_bf16):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
@@ -385,3 +407,20 @@ def test_compiled_networks_train_to_the_same_losses():
     trainer.begin_epoch(0)
     found = [trainer.step(*batch(), position=Position(step=step)) for step in range(3)]
     torch.testing.assert_close(torch.stack(found), torch.stack(expected), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.gpu
+def test_a_step_on_a_gpu_waits_for_nothing():
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    changes = {"jitter_colour": 0.2, "diffaug": "colour+translation+cutout"}
+    trainer = Trainer(config(**changes), device=torch.device("cuda"))
+    scene, truth = batch().cuda()
+    trainer.begin_epoch(0)
+    trainer.step(scene, truth, position=Position())
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        losses = trainer.step(scene, truth, position=Position(step=1))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert losses.isfinite().all()

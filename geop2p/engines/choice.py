@@ -109,6 +109,10 @@ def choose_engine(
     if not is_cpu:
         _refuse(name == "packed", f"engine packed on {chosen} (it is for the CPU)")
         _refuse(precision == "int8", f"precision int8 on {chosen} (it is for the CPU)")
+        _refuse(
+            precision == "bf16" and not has_bf16(chosen),
+            f"precision bf16 on {chosen}, a GPU without such arithmetic (leave --precision away)",
+        )
     if precision == "auto":
         is_int8 = is_cpu and name == "auto" and fitness.is_int8_close
         precision = "int8" if is_int8 and fitness.int8_fault is None else "fp32"
@@ -171,6 +175,12 @@ def choose_device(device: str) -> str:
     log = logger.info if fault == _NO_GPU else logger.warning
     log("%s: the CPU is used", fault)
     return "cpu"
+
+
+def has_bf16(device: str) -> bool:
+    """Return whether a GPU computes in bfloat16; older ones, which emulate it, do not."""
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 _NO_GPU = "no CUDA device is usable"
