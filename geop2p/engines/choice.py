@@ -107,12 +107,7 @@ def choose_engine(
     chosen = choose_device(device)
     is_cpu = not chosen.startswith("cuda")
     if not is_cpu:
-        _refuse(name == "packed", f"engine packed on {chosen} (it is for the CPU)")
-        _refuse(precision == "int8", f"precision int8 on {chosen} (it is for the CPU)")
-        _refuse(
-            precision == "bf16" and not has_bf16(chosen),
-            f"precision bf16 on {chosen}, a GPU without such arithmetic (leave --precision away)",
-        )
+        _check_for_gpu(chosen, precision=precision, name=name)
     if precision == "auto":
         is_int8 = is_cpu and name == "auto" and fitness.is_int8_close
         precision = "int8" if is_int8 and fitness.int8_fault is None else "fp32"
@@ -134,6 +129,15 @@ def choose_engine(
         batch_size=batch_size or (CPU_BATCH if is_cpu else CUDA_BATCH),
         threads=threads,
         name=name,
+    )
+
+
+def _check_for_gpu(device: str, *, precision: str, name: str) -> None:
+    _refuse(name == "packed", f"engine packed on {device} (it is for the CPU)")
+    _refuse(precision == "int8", f"precision int8 on {device} (it is for the CPU)")
+    _refuse(
+        precision == "bf16" and not has_bf16(device),
+        f"precision bf16 on {device}, a GPU without such arithmetic (leave --precision away)",
     )
 
 
