@@ -76,8 +76,7 @@ class LaneSpec:
 
     def load(self) -> ReadyGenerator:
         """Return the generator, on its device, which the calling thread works with from now on."""
-        if self.engine.kind == "cuda":
-            torch.cuda.set_device(self.engine.device)
+        make_current(torch.device(self.engine.device))
         use_exact_kernels()
         function: Any = self.function
         ranges, remake = None, None
@@ -167,6 +166,15 @@ def depend_on(owner: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != owner:  # it ended before it was asked for
         os._exit(1)
+
+
+def make_current(device: torch.device) -> None:
+    """Let the calling thread work on a GPU that is named by number; any other is current already.
+
+    What is made there without a word of where, such as a graph, is made on the current one.
+    """
+    if device.index is not None and device.type == "cuda":
+        torch.cuda.set_device(device)
 
 
 def device_of_worker(device: str, name: object) -> str:

@@ -8,7 +8,7 @@ import torch
 
 from geop2p.engines.choice import Engine
 from geop2p.pipelines import lanes
-from geop2p.pipelines.lanes import LanePlugin, LaneSpec, device_of_worker
+from geop2p.pipelines.lanes import LanePlugin, LaneSpec, device_of_worker, make_current
 
 CARDS = {"two alike": ["A", "A"], "two kinds": ["A", "B"], "one": ["A"], "none": []}
 
@@ -30,6 +30,14 @@ def test_workers_of_a_machine_share_its_gpus_out(monkeypatch, cards, device, exp
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: names[number])
     assert [device_of_worker(device, name) for name in (0, 1, "2")] == expected
     assert device_of_worker(device, "tcp://10.0.0.5:4711") == device
+
+
+def test_only_a_gpu_with_a_number_is_made_current(monkeypatch):
+    made = []
+    monkeypatch.setattr(torch._C, "_cuda_setDevice", made.append, raising=False)
+    for name in ("cpu", "cpu:0", "cuda", "cuda:1"):
+        make_current(torch.device(name))
+    assert made == [1]
 
 
 def test_each_worker_of_ours_opens_its_lane_there_and_those_of_a_cluster_where_asked(monkeypatch):
