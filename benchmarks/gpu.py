@@ -36,7 +36,7 @@ from typing import IO, Any
 from record import record
 
 ROOT = Path(__file__).resolve().parents[1]
-LIMITS = {"machine": 60, "generator": 110, "whole": 140, "plain": 100, "training": 170}
+LIMITS = {"machine": 100, "generator": 110, "whole": 140, "plain": 100, "training": 170}
 """Section to the seconds that it may take."""
 MINUTES = 9.5
 Figures = dict[str, Any]
