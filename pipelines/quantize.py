@@ -185,10 +185,7 @@ def quantize(
     check_truths(settings.scene, settings.truth, card=loaded.card)
     with held(target):
         entry, found = _calibrated(loaded, target=target, scenes=calibrate, settings=settings)
-        try:
-            entry.check_readable()
-        except ModelError as exc:
-            raise ModelError(f"{source}: {exc}: it stays a model for float32") from exc
+        _check_readable(entry, source=source)
         entry = replace(
             entry, losses=_measured(loaded.card, entry, source=source, settings=settings)
         )
@@ -258,6 +255,13 @@ def _calibrated(
         ranges=found.ranges, method=found.method, scenes=tuple(sources), tiles=len(tiles)
     )
     return entry, found
+
+
+def _check_readable(entry: Int8Entry, *, source: Path) -> None:
+    try:
+        entry.check_readable()
+    except ModelError as exc:
+        raise ModelError(f"{source}: {exc}: it stays a model for float32") from exc
 
 
 def _measured(
