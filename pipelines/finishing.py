@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 CLOSE_DB = 0.05
 """Each tile's own statistics take 1.2x the time of kept ones: they have to gain more than this."""
+MODEL_OPTIONS = ("start_from", "teacher")
 WORSE_DB = 0.3
 """A model is said to lose in evaluation mode from so many decibels on."""
 
@@ -154,8 +155,9 @@ def _trained_gsd(run: Run) -> float | None:
 
 def _recipe(run: Run) -> dict[str, Any]:
     """Return how the generator was made: every option, how far it came, and on what."""
+    options = {name: value for name, value in run.settings.items() if name != "pairs"}
     return {
-        "options": {name: value for name, value in run.settings.items() if name != "pairs"},
+        "options": options | {name: _told_elsewhere(str(options[name])) for name in MODEL_OPTIONS},
         "epochs_done": run.position.epoch,
         "steps": run.position.total_steps,
         "hours": round(run.seconds_trained / 3600, 3),
@@ -165,6 +167,15 @@ def _recipe(run: Run) -> dict[str, Any]:
         "geop2p": __version__,
         "torch": torch.__version__,
     } | _sources(run.pairs)
+
+
+def _told_elsewhere(model: str) -> str:
+    """Return a model's name, or its file and the folder that this is in: no path of this machine.
+
+    A model file is mostly called ``model.safetensors``; its folder tells whose it is.
+    """
+    path = Path(model)
+    return "/".join(path.absolute().parts[-2:]) if path.suffix else model
 
 
 def _sources(pairs: PairSet) -> dict[str, Any]:

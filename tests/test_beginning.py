@@ -29,7 +29,8 @@ def test_a_run_that_learns_nothing_ends_with_the_weights_that_it_began_with(
         dict(load_model(f).generator.named_parameters()) for f in (model, report.model_path)
     )
     assert all(torch.allclose(begun[name], ended[name], rtol=0, atol=1e-9) for name in begun)
-    assert read_card(report.model_path).training["options"]["start_from"] == str(model)
+    told = read_card(report.model_path).training["options"]["start_from"]
+    assert told == f"{model.parent.name}/{model.name}"
 
 
 def test_another_network_is_refused_and_nothing_is_left(pairs, model, tmp_path):

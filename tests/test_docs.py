@@ -13,6 +13,7 @@ from itertools import chain
 import click
 import pytest
 from architecture import FOLDERS, ROOT
+from safetensors import safe_open
 from scenes import noise, random_model, write_scene
 
 from geop2p.augmentation import AUGMENTATIONS
@@ -25,7 +26,7 @@ from geop2p.discriminators import DISCRIMINATORS
 from geop2p.engines.choice import ENGINES, PRECISIONS
 from geop2p.errors import Geop2pError
 from geop2p.losses import GAN_LOSSES
-from geop2p.model import DEFAULT_MODEL
+from geop2p.model import DEFAULT_MODEL, bundled_models, find_model
 from geop2p.networks import GENERATORS, GeneratorConfig
 from geop2p.norms import NORMS
 from geop2p.pairs import DIRECTIONS
@@ -181,6 +182,14 @@ def test_no_tracked_text_names_a_machines_path_or_a_registry():
         and name != "tests/test_docs.py"
     }
     assert found == {}
+
+
+@pytest.mark.parametrize("name", bundled_models())
+def test_no_card_that_ships_names_a_machines_path(name):
+    with safe_open(find_model(name), "np") as file:
+        told = " ".join(file.metadata().values())
+    assert name in told
+    assert not MACHINE_PATH.search(told)
 
 
 def test_the_card_in_the_documents_is_complete():

@@ -125,6 +125,8 @@ def test_a_student_resumes_as_if_never_stopped(tmp_path, pairs, teacher):
     resumed = train(resume=stopped.folder)
     assert_equal_runs(whole.folder, resumed.folder)
     assert list(log_of(whole.folder)[0]["losses"]) == ["generator_l1", "generator_distill"]
+    told = load_model(whole.model_path).card.training["options"]["teacher"]
+    assert told == "teacher/model.safetensors"
 
 
 def test_a_student_of_nothing_but_its_teacher_comes_nearer_to_it(tmp_path, pairs, teacher):
