@@ -10,17 +10,16 @@ sys.path.append(str(Path(__file__).parent / "models"))
 from variants import VARIANTS, Variant
 
 Figures = dict[str, Any]
-CHOOSING = {"PSNR": ("psnr_db", "{:.2f}"), "acc.": ("accuracy", "{:.1%}")}
-MEAN_IOU = {"IoU": ("mean_iou", "{:.1%}")}
-CHOOSING_COLUMNS = CHOOSING | MEAN_IOU
-HELD_BACK_COLUMNS = {"L1": ("l1", "{:.1f}")} | CHOOSING | MEAN_IOU
+CHOOSING_COLUMNS = {
+    "PSNR": ("psnr_db", "{:.2f}"),
+    "acc.": ("accuracy", "{:.1%}"),
+    "IoU": ("mean_iou", "{:.1%}"),
+}
+HELD_BACK_COLUMNS = {"L1": ("l1", "{:.1f}")} | CHOOSING_COLUMNS
 SEAM_COLUMNS = {
     "overlap RMS": ("overlap_rms", "{:.1f}"),
     "shift changes": ("shift_changed", "{:.1%}"),
 }
-
-
-ROADS_COLUMNS = {"L1": ("l1", "{:.1f}")} | CHOOSING | MEAN_IOU
 
 
 def recipes(content: Figures, *, variants: Sequence[Variant] = VARIANTS) -> str:
@@ -48,7 +47,7 @@ def recipes(content: Figures, *, variants: Sequence[Variant] = VARIANTS) -> str:
 def roads_recipes(content: Figures, *, variants: Sequence[Variant] = VARIANTS) -> str:
     """Return a line for each variant that was run on the pairs of `roads`."""
     found = content["figures"]
-    heads = ["variant", "batch x steps", *ROADS_COLUMNS, "roads found", "IoU of roads", "hours"]
+    heads = ["variant", "batch x steps", *HELD_BACK_COLUMNS, "roads found", "IoU of roads", "hours"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for variant in variants:
         if seeds := list(found.get(variant.name, {}).values()):
@@ -62,7 +61,7 @@ def _roads_cells(seeds: list[Figures]) -> list[str]:
     roads = [each["classes"]["road"] for each in scores]
     return [
         f"{seeds[0]['batch_size']} x {seeds[0]['steps']}",
-        *_group(seeds, lambda f: f["choosing"]["scores"], ROADS_COLUMNS),
+        *_group(seeds, lambda f: f["choosing"]["scores"], HELD_BACK_COLUMNS),
         _spread([road["accuracy"] for road in roads], "{:.1%}"),
         _spread([road["iou"] for road in roads], "{:.1%}"),
         f"{statistics.mean(each['hours'] for each in seeds):.2f}",

@@ -12,6 +12,7 @@ mallopt(3) of the GNU C library: M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX; mall
 
 import ctypes
 import os
+from collections.abc import Callable
 
 ARENAS = "MALLOC_ARENA_MAX"
 """Variable of the environment that says how many arenas a process may have."""
@@ -25,9 +26,8 @@ def keep_freed_memory() -> bool:
 
     It cannot be undone, so it is for commands, and not for a library within other programs.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another C library than GNU's, another system
+    mallopt = _c_function("mallopt")
+    if mallopt is None:
         return False
     is_trim_set = mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
     return bool(mallopt(M_MMAP_MAX, 0) and is_trim_set)
@@ -39,13 +39,8 @@ def share_freed_memory() -> bool:
     Before threads are started. It cannot be undone, so it is for commands. A number of arenas that
     the environment names is left as it is.
     """
-    if ARENAS in os.environ:
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return False
-    return bool(mallopt(M_ARENA_MAX, 1))
+    mallopt = None if ARENAS in os.environ else _c_function("mallopt")
+    return mallopt is not None and bool(mallopt(M_ARENA_MAX, 1))
 
 
 def release_freed_memory() -> bool:
@@ -53,8 +48,14 @@ def release_freed_memory() -> bool:
 
     It changes nothing of what the process does next, so it is for libraries too.
     """
+    trim = _c_function("malloc_trim")
+    return trim is not None and bool(trim(0))
+
+
+def _c_function(name: str) -> Callable[..., int] | None:
+    """Return a function of GNU's C library; None where there is another, or another system."""
     try:
-        trim = ctypes.CDLL(None).malloc_trim
+        found: Callable[..., int] = getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError, TypeError):
-        return False
-    return bool(trim(0))
+        return None
+    return found

@@ -201,7 +201,7 @@ def told_when_out_of_memory(what: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as exc:
-        if isinstance(exc, Geop2pError) or not is_of_memory(exc):
+        if not is_of_memory(exc):
             raise
         raise OutOfMemoryError(
             f"no memory for {what}: {one_line(exc)} (free memory, or use a "
@@ -220,7 +220,9 @@ class of error of their own."""
 
 
 def is_of_memory(exc: BaseException) -> bool:
-    """Return whether an error is about missing memory, by its class or its words."""
+    """Return whether an error of others is about missing memory, by its class or its words."""
+    if isinstance(exc, Geop2pError):
+        return False
     text = str(exc).lower()
     is_memory = isinstance(exc, MemoryError | torch.OutOfMemoryError)
     return is_memory or any(words in text for words in NO_MEMORY)

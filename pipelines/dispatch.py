@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 
 from distributed import Future, KilledWorker
 
-from geop2p.errors import ClusterError, Geop2pError, OutOfMemoryError
+from geop2p.errors import ClusterError, OutOfMemoryError
 from geop2p.generator import is_of_memory
 from geop2p.grid import Strip
 from geop2p.memory import peak_memory_mib
@@ -77,7 +77,7 @@ def do_strip(job: StripJob, strip: Strip, rows: StripRows | None = None) -> Fini
     try:
         result = translate_strip(job, strip, rows)
     except (MemoryError, RuntimeError) as exc:
-        if isinstance(exc, Geop2pError) or not is_of_memory(exc):
+        if not is_of_memory(exc):
             raise
         raise OutOfMemoryError(
             f"{job.source.path}: no memory for a strip of {strip.last - strip.first} rows of tiles "

@@ -14,7 +14,7 @@ from torch import nn
 from geop2p.card import ModelCard
 from geop2p.facts import band_names
 from geop2p.metrics import Scores
-from geop2p.model import as_stored, save_model
+from geop2p.model import as_stored, bundled_models, save_model
 from geop2p.pairs import PairSet, describe_pair
 from geop2p.pipelines.training_run import (
     LOG,
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 CLOSE_DB = 0.05
 """Each tile's own statistics take 1.2x the time of kept ones: they have to gain more than this."""
 MODEL_OPTIONS = ("start_from", "teacher")
+"""Options that name a model, or its file."""
 WORSE_DB = 0.3
 """A model is said to lose in evaluation mode from so many decibels on."""
 
@@ -174,8 +175,9 @@ def _told_elsewhere(model: str) -> str:
 
     A model file is mostly called ``model.safetensors``; its folder tells whose it is.
     """
-    path = Path(model)
-    return "/".join(path.absolute().parts[-2:]) if path.suffix else model
+    if not model or model in bundled_models():
+        return model
+    return "/".join(Path(model).absolute().parts[-2:])
 
 
 def _sources(pairs: PairSet) -> dict[str, Any]:

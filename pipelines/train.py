@@ -17,7 +17,6 @@ from geop2p.cores import usable_cores
 from geop2p.discriminators import DiscriminatorConfig
 from geop2p.errors import (
     CheckpointError,
-    Geop2pError,
     OptionError,
     OutOfMemoryError,
     OutputError,
@@ -387,8 +386,6 @@ def _told_as_out_of_memory() -> Iterator[None]:
     """Raise what torch says of missing memory, in the several ways that it has, as one error."""
     try:
         yield
-    except Geop2pError:
-        raise
     except (RuntimeError, MemoryError) as exc:
         if not is_of_memory(exc):
             raise

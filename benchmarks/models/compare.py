@@ -45,7 +45,7 @@ def main(arguments: Sequence[str], *, variants: Sequence[Variant] = VARIANTS) ->
             train(variant, folder, seed=seed, asked=asked)
         if is_finished(folder):
             found = score(variant, folder, seed=seed, asked=asked)
-            keep(found, variant.name, seed=seed, kept=asked.kept)
+            keep(found, variant.name, seed=seed, asked=asked)
 
 
 def train(variant: Variant, folder: Path, *, seed: int, asked: argparse.Namespace) -> None:
@@ -95,7 +95,7 @@ def is_finished(folder: Path) -> bool:
 def score(variant: Variant, folder: Path, *, seed: int, asked: argparse.Namespace) -> Figures:
     """Return the figures of a finished run: where it stands among others, and what it took."""
     model = folder / MODEL
-    known = known_figures(variant.name, seed=seed, kept=asked.kept)
+    known = known_figures(variant.name, seed=seed, asked=asked)
     with model.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     found = known if known.get("sha256") == digest else facts(model) | {"sha256": digest}
@@ -141,17 +141,17 @@ def chosen_by(model: Path) -> Figures:
     }
 
 
-def keep(found: Figures, name: str, *, seed: int, kept: Path) -> None:
+def keep(found: Figures, name: str, *, seed: int, asked: argparse.Namespace) -> None:
     """Put the figures of one run beside those that are known."""
-    content = recorded(kept.stem, folder=kept.parent) or {"figures": {}}
+    content = recorded(asked.name, folder=asked.results) or {"figures": {}}
     figures = content["figures"]
     figures.setdefault(name, {})[str(seed)] = found
-    record(kept.stem, figures, folder=kept.parent, is_shown=False)
+    record(asked.name, figures, folder=asked.results, is_shown=False)
 
 
-def known_figures(name: str, *, seed: int, kept: Path) -> Figures:
+def known_figures(name: str, *, seed: int, asked: argparse.Namespace) -> Figures:
     """Return what was kept of a run, or nothing."""
-    content = recorded(kept.stem, folder=kept.parent) or {"figures": {}}
+    content = recorded(asked.name, folder=asked.results) or {"figures": {}}
     found: Figures = content["figures"].get(name, {}).get(str(seed), {})
     return found
 
@@ -192,9 +192,7 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--score-only", action="store_true")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--name", default="recipes")
-    asked = parser.parse_args(arguments)
-    asked.kept = asked.results / f"{asked.name}.json"
-    return asked
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -145,13 +145,6 @@ def gdal_settings(*, allow_network: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def block_cache(size: int) -> Iterator[None]:
-    """Let GDAL keep so many bytes of decoded blocks."""
-    with rasterio.Env(GDAL_CACHEMAX=size):
-        yield
-
-
-@contextmanager
 def header_errors(shown: str) -> Iterator[None]:
     """Turn what rasterio raises on a damaged header into a line that names the file.
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+import rasterio
+
 from geop2p.raster.decoding import open_divided
-from geop2p.raster.opening import block_cache
 from geop2p.raster.scene import Mask, OrderedRows, Pixels, SceneSource, Span
 from geop2p.raster.scene_thread import SceneThread
 
@@ -52,7 +53,10 @@ class SceneReader:
 
 @contextmanager
 def _ordered(source: SceneSource, threads: int | None) -> Iterator[OrderedRows]:
-    with open_divided(source, threads=threads) as scene, block_cache(scene.spec.ordered_cache):
+    with (
+        open_divided(source, threads=threads) as scene,
+        rasterio.Env(GDAL_CACHEMAX=scene.spec.ordered_cache),
+    ):
         yield OrderedRows(scene)
 
 
