@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from geop2p.writing import write_atomically
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -19,7 +21,7 @@ def record(
     path = folder / f"{name}.json"
     folder.mkdir(exist_ok=True, parents=True)
     content = provenance() | {"figures": _rounded(figures)}
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_atomically(path, f"{json.dumps(content, indent=2)}\n".encode())
     print(path)
     if is_shown:
         print(json.dumps(content["figures"], indent=2))

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,18 @@ def test_the_table_of_roads_has_a_line_a_variant_that_was_run(benchmarks):
     assert told[0].endswith("| 5.0 | 19.00 | 90.0% | 60.0% | 50.0% | 10.0% | 0.10 |")
     assert "| 21.00 (20.00 to 22.00) |" in told[1]
     assert "| 30.0% (20.0% to 40.0%) |" in told[1]
+
+
+def test_figures_of_comparisons_at_the_same_time_are_all_kept(benchmarks, arguments, tmp_path):
+    compare, _table, _variants = benchmarks
+    asked = compare._parsed(arguments)
+    names = [f"run{number}" for number in range(6)]
+    with ThreadPoolExecutor(len(names)) as threads:
+        kept_all = [
+            threads.submit(compare.keep, {"steps": 1}, name, seed=0, asked=asked) for name in names
+        ]
+    assert [each.result() for each in kept_all] == [None] * len(names)
+    assert sorted(kept(tmp_path)) == sorted(names)
 
 
 def test_every_variant_has_options_that_training_takes(benchmarks):

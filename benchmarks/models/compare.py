@@ -6,8 +6,9 @@
 PAIRS comes from ``geop2p prepare``; its pairs that validate are those to choose by. A variant with
 pairs of its own takes them from a folder beside it, PAIRS512 for views of 512 pixels. RUNS gets a
 folder a run: one that is complete is not trained again, one that was stopped goes on. The held-back
-scene is scored once a finished run. Figures go to ``benchmarks/results/NAME.json`` as they come;
-``python benchmarks/page.py`` puts those of ``recipes`` and ``recipes_roads`` into docs/models.md.
+scene is scored once a finished run. Figures go to ``benchmarks/results/NAME.json`` as they come, of
+comparisons of other variants at the same time too; ``python benchmarks/page.py`` puts those of
+``recipes`` and ``recipes_roads`` into docs/models.md.
 """
 
 import argparse
@@ -17,8 +18,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 import geop2p
 from geop2p.checkpoint import has_checkpoint
+from geop2p.locking import lock_path
 from geop2p.model import read_card
 from geop2p.networks import build_generator
 from geop2p.pipelines.training_run import MODEL
@@ -142,11 +146,13 @@ def chosen_by(model: Path) -> Figures:
 
 
 def keep(found: Figures, name: str, *, seed: int, asked: argparse.Namespace) -> None:
-    """Put the figures of one run beside those that are known."""
-    content = recorded(asked.name, folder=asked.results) or {"figures": {}}
-    figures = content["figures"]
-    figures.setdefault(name, {})[str(seed)] = found
-    record(asked.name, figures, folder=asked.results, is_shown=False)
+    """Put the figures of one run beside those that are known, of other comparisons too."""
+    asked.results.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock_path(asked.results / f"{asked.name}.json")):
+        content = recorded(asked.name, folder=asked.results) or {"figures": {}}
+        figures = content["figures"]
+        figures.setdefault(name, {})[str(seed)] = found
+        record(asked.name, figures, folder=asked.results, is_shown=False)
 
 
 def known_figures(name: str, *, seed: int, asked: argparse.Namespace) -> Figures:

@@ -34,7 +34,7 @@ FILES = {
     "roads": ("massachusetts/{}.tif", "massachusetts/{}_roads.tif"),
 }
 STAGES = {
-    "streets": {"run_streets": ["--recipe", "best"]},
+    "streets": {"run_streets": ["--recipe", "best", "--epochs", "6", "--epochs-decay", "4"]},
     "roads": {
         "run_roads_classes": ["--recipe", "best", "--epochs", "6", "--epochs-decay", "3"],
         "run_roads": [
