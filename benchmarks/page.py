@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from markdown_table import table
 from recipe_table import recipes, roads_recipes
 from record import recorded
 from summary import aims
@@ -64,7 +65,7 @@ def translations(content: Figures) -> str:
         ]
         rounds = f"{found['rounds']} round{'s' * (found['rounds'] > 1)}"
         title = f"`{model}`, {found['gflop_a_tile']:.1f} GFLOP a tile, {rounds}:"
-        parts += [title, _table((*heads, "not generator", "from the reference"), rows)]
+        parts += [title, table((*heads, "not generator", "from the reference"), rows)]
         parts += [f"{NAMES[name]}: failed." for name in found["failed"]]
     return "\n\n".join(parts)
 
@@ -90,7 +91,7 @@ def engines(content: Figures) -> str:
         limits = f"sgemm {peaks['sgemm']:.0f} GFLOP/s"
         if "int8_product" in peaks:
             limits += f", 8-bit product {peaks['int8_product']:.0f}"
-        parts += [f"`{model}`; {limits}:", _table(heads, rows)]
+        parts += [f"`{model}`; {limits}:", table(heads, rows)]
         parts += [f"`{name}`: could not be made." for name in found["failed"]]
     return "\n\n".join(parts)
 
@@ -122,7 +123,7 @@ def finish(content: Figures) -> str:
             )
         )
     heads = ("way", "map: CPU s", "photo: CPU s", "map: MB", "photo: MB", "peak MiB", "COG")
-    return f"{_source(content)}:\n\n{_table(heads, rows)}"
+    return f"{_source(content)}:\n\n{table(heads, rows)}"
 
 
 def startup(content: Figures) -> str:
@@ -138,7 +139,7 @@ def startup(content: Figures) -> str:
             f"{whole} than importing torch and opening the model",
         ),
     ]
-    return f"{_source(content)}:\n\n{_table(('', 'least'), rows)}"
+    return f"{_source(content)}:\n\n{table(('', 'least'), rows)}"
 
 
 def decoding(content: Figures) -> str:
@@ -156,7 +157,7 @@ def decoding(content: Figures) -> str:
     ]
     heads = ("scene", "threads", "MB of pixels a second", "x one thread")
     told = f"{_source(content)}: {figures['scene']}, {figures['rounds']} rounds"
-    return f"{told}:\n\n{_table(heads, rows)}"
+    return f"{told}:\n\n{table(heads, rows)}"
 
 
 def many(content: Figures) -> str:
@@ -176,13 +177,13 @@ def many(content: Figures) -> str:
     equal = "equal byte for byte" if figures["are_maps_equal"] else "NOT EQUAL"
     told = f"{count} scenes of {size} x {size} by `{figures['model']}`, maps {equal}"
     heads = ("", "seconds", "CPU seconds", "peak MiB of a process")
-    return f"{_source(content)}: {told}, {figures['ratio']:.2f} times:\n\n{_table(heads, rows)}"
+    return f"{_source(content)}: {told}, {figures['ratio']:.2f} times:\n\n{table(heads, rows)}"
 
 
 def targets(_content: Figures) -> str:
     """Return every figure that something was aimed at, met or missed."""
     rows = [(line.what, line.figure, line.target, line.verdict) for line in aims()]
-    return _table(("", "measured", "aim", ""), rows)
+    return table(("", "measured", "aim", ""), rows)
 
 
 def training(content: Figures) -> str:
@@ -199,7 +200,7 @@ def training(content: Figures) -> str:
         for name, found in cases.items()
     ]
     heads = ("", "ngf", "plain: images/s", "geop2p: images/s", "ratio", "plain: MiB", "geop2p: MiB")
-    return f"{_source(content)}:\n\n{_table(heads, rows)}"
+    return f"{_source(content)}:\n\n{table(heads, rows)}"
 
 
 def speed(content: Figures) -> str:
@@ -233,11 +234,6 @@ def _source(content: Figures) -> str:
     )
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [heads, ("---",) * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"
 
@@ -261,6 +257,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "speed": ("translate_cpu", speed),
     "recipes": ("recipes", recipes),
     "recipes_roads": ("recipes_roads", roads_recipes),
+    "recipes_roads_choose": ("recipes_roads_choose", roads_recipes),
 }
 """Name of a block to the file of its figures and what makes it."""
 

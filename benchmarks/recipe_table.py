@@ -1,10 +1,12 @@
-"""The tables of compared recipes, from ``results/recipes.json`` and ``recipes_roads.json``."""
+"""The tables of compared recipes, from ``recipes*.json`` in ``results/``."""
 
 import statistics
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from markdown_table import table
 
 sys.path.append(str(Path(__file__).parent / "models"))
 from variants import VARIANTS, Variant
@@ -36,24 +38,21 @@ def recipes(content: Figures, *, variants: Sequence[Variant] = VARIANTS) -> str:
         "MB",
         "hours",
     ]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    rows = []
     for variant in variants:
         cells = _cells(list(found.get(variant.name, {}).values()))
         cells += [""] * (len(heads) - 2 - len(cells))
-        lines.append(f"| `{variant.name}` | {variant.what} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *_intervals(found, variants)])
+        rows.append([f"`{variant.name}`", variant.what, *cells])
+    return "\n".join([table(heads, rows), "", *_intervals(found, variants)])
 
 
 def roads_recipes(content: Figures, *, variants: Sequence[Variant] = VARIANTS) -> str:
-    """Return a line for each variant that was run on the pairs of `roads`."""
+    """Return a line for each variant that was run on pairs of Massachusetts."""
     found = content["figures"]
     heads = ["variant", "batch x steps", *HELD_BACK_COLUMNS, "roads found", "IoU of roads", "hours"]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for variant in variants:
-        if seeds := list(found.get(variant.name, {}).values()):
-            cells = _roads_cells(seeds)
-            lines.append(f"| `{variant.name}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    runs = {variant.name: list(found.get(variant.name, {}).values()) for variant in variants}
+    rows = [[f"`{name}`", *_roads_cells(seeds)] for name, seeds in runs.items() if seeds]
+    return table(heads, rows)
 
 
 def _roads_cells(seeds: list[Figures]) -> list[str]:

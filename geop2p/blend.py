@@ -62,23 +62,12 @@ def taper(blend: str, *, size: int, overlap: int, fades_in: bool, fades_out: boo
     return weights
 
 
-def row_taper(grid: TileGrid, blend: str, tile_row: int) -> Floats:
-    """Return the weights of a tile row's pixel rows: (size,) float32."""
+def taper_of(grid: TileGrid, blend: str, number: int, *, count: int) -> Floats:
+    """Return the weights of one of ``count`` tile rows, or tile columns: (size,) float32."""
     return taper(
         blend,
         size=grid.size,
         overlap=grid.overlap,
-        fades_in=tile_row > 0,
-        fades_out=tile_row < grid.tile_rows - 1,
-    )
-
-
-def col_taper(grid: TileGrid, blend: str, tile_col: int) -> Floats:
-    """Return the weights of a tile column's pixel columns: (size,) float32."""
-    return taper(
-        blend,
-        size=grid.size,
-        overlap=grid.overlap,
-        fades_in=tile_col > 0,
-        fades_out=tile_col < grid.tile_cols - 1,
+        fades_in=number > 0,
+        fades_out=number < count - 1,
     )

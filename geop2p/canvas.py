@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geop2p.blend import col_taper, taper
+from geop2p.blend import taper, taper_of
 from geop2p.cutting import Run
 from geop2p.grid import Strip, TileGrid
 
@@ -27,7 +27,8 @@ class _Tapers:
 
 @lru_cache(maxsize=4)
 def _tapers(grid: TileGrid, blend: str, *, bands: int, device: torch.device) -> _Tapers:
-    cols = np.stack([col_taper(grid, blend, col) for col in range(grid.tile_cols)])
+    count = grid.tile_cols
+    cols = np.stack([taper_of(grid, blend, col, count=count) for col in range(count)])
     middle = taper(blend, size=grid.size, overlap=grid.overlap, fades_in=True, fades_out=True)
     col_weights, row_weights = (
         torch.from_numpy(weights).to(device) for weights in (cols.repeat(bands, axis=1), middle)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geop2p.blend import BLENDS, col_taper, ramp, row_taper, taper
+from geop2p.blend import BLENDS, ramp, taper, taper_of
 from geop2p.grid import TileGrid
 
 BLEND = st.sampled_from(sorted(BLENDS))
@@ -13,14 +13,11 @@ BLEND = st.sampled_from(sorted(BLENDS))
 @given(BLEND, st.integers(1, 600), st.integers(0, 128))
 def test_weights_sum_to_exactly_one_at_every_pixel(blend, length, overlap):
     grid = TileGrid(height=length, width=length, overlap=overlap)
-    for count, weights_of, span in (
-        (grid.tile_rows, row_taper, grid.rows),
-        (grid.tile_cols, col_taper, grid.cols),
-    ):
+    for count, span in ((grid.tile_rows, grid.rows), (grid.tile_cols, grid.cols)):
         total = np.zeros(length + 2 * grid.size, np.float32)
         for index in range(count):
             lo, hi = span(index)
-            total[lo:hi] += weights_of(grid, blend, index)
+            total[lo:hi] += taper_of(grid, blend, index, count=count)
         assert (total[:length] == 1).all()
 
 

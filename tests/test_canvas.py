@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geop2p.blend import BLENDS, EXACT, col_taper, row_taper
+from geop2p.blend import BLENDS, EXACT, taper_of
 from geop2p.canvas import StripCanvas
 from geop2p.cutting import Run
 from geop2p.grid import Strip, TileGrid
@@ -41,7 +41,10 @@ def summed(grid, strip, pictures, *, blend):
     start, stop = grid.painted_rows(strip)
     total = np.zeros((pictures.shape[2], stop - start + 2 * grid.size, grid.width + 2 * grid.size))
     for tile in grid.tiles(strip):
-        weights = np.outer(row_taper(grid, blend, tile.row), col_taper(grid, blend, tile.col))
+        weights = np.outer(
+            taper_of(grid, blend, tile.row, count=grid.tile_rows),
+            taper_of(grid, blend, tile.col, count=grid.tile_cols),
+        )
         (top, bottom), (left, right) = grid.rows(tile.row), grid.cols(tile.col)
         picture = pictures[tile.row - strip.first, tile.col].numpy()
         total[:, top - start : bottom - start, left:right] += picture * weights
