@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from geop2p.errors import OutputError
 from geop2p.grid import Strip
-from geop2p.parts import PartStore, StripResult
+from geop2p.parts import StripResult
+from geop2p.pipelines.early_map import Parts
 from geop2p.radiometry import MapValues
 
 Pixels = npt.NDArray[Any]
@@ -16,7 +17,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 def map_rows(
-    store: PartStore, strips: Sequence[Strip], *, values: MapValues, bands: int, rows: int
+    store: Parts, strips: Sequence[Strip], *, values: MapValues, bands: int, rows: int
 ) -> Iterator[tuple[Pixels, Mask]]:
     """Yield the map ``rows`` rows at a time: (bands, rows, W) pixels and (rows, W) valid.
 
@@ -49,7 +50,7 @@ def regrouped(pieces: Iterable[tuple[Pixels, Mask]], rows: int) -> Iterator[tupl
 
 
 def _finished(
-    store: PartStore, strips: Sequence[Strip], values: MapValues
+    store: Parts, strips: Sequence[Strip], values: MapValues
 ) -> Iterator[tuple[Pixels, Mask]]:
     """Yield finished rows as they come: a seam, a strip's inner rows, a seam ..."""
     above: StripResult | None = None
@@ -62,7 +63,7 @@ def _finished(
         above = part
 
 
-def loaded(store: PartStore, strip: Strip) -> StripResult:
+def loaded(store: Parts, strip: Strip) -> StripResult:
     """Return a strip that was kept; raises `OutputError` when its part is gone or damaged."""
     part = store.load(strip)
     if part is None:

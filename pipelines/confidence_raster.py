@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from geop2p.disagreement import is_compared, joined
 from geop2p.errors import OutputError
-from geop2p.parts import PartStore, Shares, StripResult
+from geop2p.parts import Shares, StripResult
 from geop2p.pipelines.assembly import loaded, regrouped
 from geop2p.pipelines.confidence import ConfidenceSpec, band_weights
+from geop2p.pipelines.early_map import Parts
 from geop2p.pipelines.planning import Plan, map_spec
 from geop2p.pipelines.tally import Tally
 from geop2p.raster.mapfile import write_map
@@ -73,7 +74,7 @@ def confidence_path(plan: Plan) -> Path:
     return Path(plan.request.confidence or "")
 
 
-def write_confidence(plan: Plan, store: PartStore, tally: Tally) -> None:
+def write_confidence(plan: Plan, store: Parts, tally: Tally) -> None:
     """Write the raster, and put the sums of its squares into the tally.
 
     Raises
@@ -115,7 +116,7 @@ def _asked(plan: Plan) -> ConfidenceSpec:
     return plan.job.confidence
 
 
-def _finished(plan: Plan, store: PartStore, *, bands: int) -> Iterator[tuple[Floats, Mask]]:
+def _finished(plan: Plan, store: Parts, *, bands: int) -> Iterator[tuple[Floats, Mask]]:
     """Yield (B, h, W) finished values, and (h, W) where any of them is one, from the first row."""
     spec, grid = _asked(plan), plan.job.grid
     weights, unit = band_weights(plan.job.values, bands)
@@ -131,7 +132,7 @@ def _finished(plan: Plan, store: PartStore, *, bands: int) -> Iterator[tuple[Flo
 
 
 def _variances(
-    plan: Plan, store: PartStore, weights: tuple[float, ...]
+    plan: Plan, store: Parts, weights: tuple[float, ...]
 ) -> Iterator[tuple[Floats, Mask]]:
     """Yield variances as they come: a seam, a strip's inner rows, a seam ..."""
     spec = _asked(plan)
@@ -146,7 +147,7 @@ def _variances(
         above = shares
 
 
-def _shares(store: PartStore, part: StripResult) -> Shares:
+def _shares(store: Parts, part: StripResult) -> Shares:
     if part.confidence is None:
         raise OutputError(
             f"{store.folder}: a part without what the confidence raster is made of "

@@ -7,7 +7,7 @@ its name or not there at all.
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,10 +20,11 @@ from geop2p.parts import PartStore, remove_parts
 from geop2p.pipelines.assembly import map_rows
 from geop2p.pipelines.colours import snapped
 from geop2p.pipelines.confidence_raster import write_confidence
+from geop2p.pipelines.early_map import EarlyMap, Parts
 from geop2p.pipelines.planning import Plan, map_spec
 from geop2p.pipelines.regridding import can_have_invalid, on_scene_grid
 from geop2p.pipelines.tally import Tally
-from geop2p.raster.mapfile import write_map
+from geop2p.raster.mapfile import staged_map
 from geop2p.raster.mapformat import BLOCK
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ Mask = npt.NDArray[np.bool_]
 Work = TypeVar("Work")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Finished:
     """What products are made from.
 
@@ -45,11 +46,14 @@ class Finished:
         All strips.
     tally : Tally
         What is known of them.
+    early : EarlyMap or None
+        The map, where it was begun while they were drawn.
     """
 
     plan: Plan
-    store: PartStore
+    store: Parts
     tally: Tally
+    early: EarlyMap | None = None
 
     @property
     def is_masked(self) -> bool:
@@ -81,6 +85,34 @@ class Finished:
             invalid += valid.size - int(np.count_nonzero(valid))
             yield pixels, valid
         self.tally.sums["pixels_invalid"] = invalid
+
+
+@contextmanager
+def begun_early(plan: Plan, store: PartStore) -> Iterator[EarlyMap | None]:
+    """Yield a map to be told of every strip that is kept; None where it has to wait for all.
+
+    It has to where it is drawn on a CPU, and where only strips tell its bands, or whether it has a
+    mask. What was begun and not finished is gone when the context ends.
+    """
+    if not can_begin_early(plan):
+        yield None
+        return
+    early = EarlyMap(lambda parts: _staged_map(Finished(plan, parts, Tally(plan))), store)
+    try:
+        yield early
+    finally:
+        early.discard()
+
+
+def can_begin_early(plan: Plan) -> bool:
+    """Return whether cores are free, and everything about the map but its pixels is known."""
+    is_known = plan.card is not None and not (plan.is_brought_back or can_have_invalid(plan))
+    return is_known and has_free_cores(plan)
+
+
+def has_free_cores(plan: Plan) -> bool:
+    """Return whether strips are drawn elsewhere than on the cores that would write the map."""
+    return plan.lane.engine.kind == "cuda"
 
 
 def write_products(finished: Finished) -> dict[str, float]:
@@ -133,14 +165,20 @@ def _vectors(finished: Finished) -> Iterator[None]:
         yield
 
 
+def _staged_map(finished: Finished) -> AbstractContextManager[None]:
+    plan = finished.plan
+    spec = map_spec(plan, bands=finished.tally.bands, is_masked=finished.is_masked)
+    return staged_map(plan.request.out, spec, finished.rows, map_format=plan.map_format)
+
+
 def _write_map(finished: Finished) -> None:
-    plan, tally = finished.plan, finished.tally
-    write_map(
-        plan.request.out,
-        map_spec(plan, bands=tally.bands, is_masked=finished.is_masked),
-        finished.rows,
-        map_format=plan.map_format,
-    )
+    if finished.early is not None:
+        if not finished.is_masked:
+            finished.early.finish()
+            return
+        finished.early.discard()  # it has no mask
+    with _staged_map(finished):
+        pass
 
 
 def _write_confidence(finished: Finished) -> None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from geop2p.errors import ModelError, OptionError, SceneError
 from geop2p.grid import Strip
 from geop2p.locking import all_held
-from geop2p.parts import PartStore, remove_temporary
+from geop2p.parts import PartStore, StripResult, remove_temporary
 from geop2p.pipelines.channels import choose_source
 from geop2p.pipelines.cluster import hired
 from geop2p.pipelines.crew import Crew
 from geop2p.pipelines.dispatch import strip_results
+from geop2p.pipelines.early_map import EarlyMap
 from geop2p.pipelines.ground import choose_ground, warn_of_gsd, warn_of_size
 from geop2p.pipelines.planning import ChosenModel, Plan, choose_model, make_plan
 from geop2p.pipelines.preflight import (
@@ -27,7 +28,7 @@ from geop2p.pipelines.preflight import (
     check_space,
     check_unchanged,
 )
-from geop2p.pipelines.products import Finished, write_products
+from geop2p.pipelines.products import Finished, begun_early, write_products
 from geop2p.pipelines.request import Request
 from geop2p.pipelines.tally import Tally
 from geop2p.pipelines.translation_report import TranslateReport, report_on, tell_surprises
@@ -52,11 +53,14 @@ class SceneRun:
         Strips that are done.
     started : float, seconds
         By `time.perf_counter`.
+    early : EarlyMap or None
+        The map, where it is begun while strips are drawn.
     """
 
     plan: Plan
     store: PartStore
     started: float
+    early: EarlyMap | None = None
 
     def draw(self, hire: Hire) -> Tally:
         """Do the strips that are missing, keep each as it comes; return what all came to.
@@ -67,9 +71,15 @@ class SceneRun:
             What `geop2p.pipelines.dispatch.strip_results` raises; and `SceneError` when the scene
             was changed meanwhile.
         """
-        tally = _drawn(self.plan, self.store, hire)
+        tally = _drawn(self, hire)
         check_unchanged(self.plan)
         return tally
+
+    def kept(self, part: StripResult, tally: Tally) -> None:
+        """Take note of a strip that is kept."""
+        tally.add(part)
+        if self.early is not None:
+            self.early.add(part.strip)
 
     def finish(self, tally: Tally) -> TranslateReport:
         """Write the map, and what else was asked for; may be called from another thread.
@@ -79,7 +89,7 @@ class SceneRun:
         OutputError, VerificationError
             When something cannot be written, or does not read back.
         """
-        seconds = write_products(Finished(plan=self.plan, store=self.store, tally=tally))
+        seconds = write_products(Finished(self.plan, self.store, tally, early=self.early))
         tell_surprises(self.plan, tally.sums)
         seconds["total"] = time.perf_counter() - self.started
         return report_on(self.plan, tally, seconds=seconds)
@@ -118,7 +128,8 @@ def begun(request: Request, *, chosen: ChosenModel | None = None) -> Iterator[Sc
         check_memory(plan)
         try:
             store.open()
-            yield SceneRun(plan=plan, store=store, started=started)
+            with begun_early(plan, store) as early:
+                yield SceneRun(plan=plan, store=store, started=started, early=early)
         except BaseException as exc:
             if not _can_go_on(plan, exc) or store.is_empty():
                 store.remove()
@@ -162,14 +173,15 @@ def _plan(request: Request, chosen: ChosenModel | None) -> Plan:
     return plan
 
 
-def _drawn(plan: Plan, store: PartStore, hire: Hire) -> Tally:
+def _drawn(run: SceneRun, hire: Hire) -> Tally:
+    plan, store = run.plan, run.store
     tally, missing = Tally(plan), []
     for strip in plan.strips:
         part = store.load(strip)
         if part is None:
             missing.append(strip)
         else:
-            tally.add(part)
+            run.kept(part, tally)
     watch, request = tally.run, plan.request
     watch.add("strips_resumed", len(plan.strips) - len(missing))
     total = plan.job.grid.tile_rows * plan.job.grid.tile_cols
@@ -180,7 +192,7 @@ def _drawn(plan: Plan, store: PartStore, hire: Hire) -> Tally:
         for result in strip_results(plan, missing, crew, watch=watch):
             with watch.time("keep"):
                 store.save(result)
-            tally.add(result)
+            run.kept(result, tally)
             done += _tiles_of(plan, result.strip)
             request.on_progress(Progress(stage="translate", done=done, total=total, unit="tiles"))
     return tally
