@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +84,16 @@ class StripResult:
     valid: Mask
     counts: Mapping[str, float]
     confidence: Shares | None = None
+
+
+class Parts(Protocol):
+    """Where finished strips are had from."""
+
+    folder: Path
+
+    def load(self, strip: Strip) -> StripResult | None:
+        """Return a strip that was kept; None when it is missing or damaged."""
+        ...
 
 
 class PartStore:

@@ -8,8 +8,7 @@ import numpy.typing as npt
 
 from geop2p.errors import OutputError
 from geop2p.grid import Strip
-from geop2p.parts import StripResult
-from geop2p.pipelines.early_map import Parts
+from geop2p.parts import Parts, StripResult
 from geop2p.radiometry import MapValues
 
 Pixels = npt.NDArray[Any]

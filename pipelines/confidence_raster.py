@@ -15,10 +15,9 @@ import numpy.typing as npt
 
 from geop2p.disagreement import is_compared, joined
 from geop2p.errors import OutputError
-from geop2p.parts import Shares, StripResult
+from geop2p.parts import Parts, Shares, StripResult
 from geop2p.pipelines.assembly import loaded, regrouped
 from geop2p.pipelines.confidence import ConfidenceSpec, band_weights
-from geop2p.pipelines.early_map import Parts
 from geop2p.pipelines.planning import Plan, map_spec
 from geop2p.pipelines.tally import Tally
 from geop2p.raster.mapfile import write_map

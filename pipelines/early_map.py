@@ -10,22 +10,10 @@ gained.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
-from pathlib import Path
 from threading import Condition
-from typing import Protocol
 
 from geop2p.grid import Strip
-from geop2p.parts import PartStore, StripResult
-
-
-class Parts(Protocol):
-    """Strips by where they lie."""
-
-    folder: Path
-
-    def load(self, strip: Strip) -> StripResult | None:
-        """Return a strip that was kept; None when it is missing or damaged."""
-        ...
+from geop2p.parts import Parts, PartStore, StripResult
 
 
 class GivenUpError(Exception):

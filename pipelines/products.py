@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from geop2p.errors import OutputError
-from geop2p.parts import PartStore, remove_parts
+from geop2p.parts import Parts, PartStore, remove_parts
 from geop2p.pipelines.assembly import map_rows
 from geop2p.pipelines.colours import snapped
 from geop2p.pipelines.confidence_raster import write_confidence
-from geop2p.pipelines.early_map import EarlyMap, Parts
+from geop2p.pipelines.early_map import EarlyMap
 from geop2p.pipelines.planning import Plan, map_spec
 from geop2p.pipelines.regridding import can_have_invalid, on_scene_grid
 from geop2p.pipelines.tally import Tally

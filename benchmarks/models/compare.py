@@ -8,7 +8,7 @@ pairs of its own takes them from a folder beside it, PAIRS512 for views of 512 p
 folder a run: one that is complete is not trained again, one that was stopped goes on. The held-back
 scene is scored once a finished run. Figures go to ``benchmarks/results/NAME.json`` as they come, of
 comparisons of other variants at the same time too; ``python benchmarks/page.py`` puts those of
-``recipes`` and ``recipes_roads`` into docs/models.md.
+``recipes``, ``recipes_roads`` and ``recipes_roads_choose`` into docs/models.md.
 """
 
 import argparse
