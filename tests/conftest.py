@@ -53,3 +53,18 @@ def run_cli():
         return ended.value.code, out.getvalue(), err.getvalue()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model file with random weights, for tests that only draw with it."""
+    from scenes import random_model
+
+    return random_model(tmp_path_factory.mktemp("model") / "random.safetensors")
+
+
+@pytest.fixture
+def out(tmp_path):
+    """Where a map may go: alone in a folder."""
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out" / "map.tif"

@@ -10,6 +10,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 
+import geop2p
 from geop2p.card import ModelCard
 from geop2p.model import save_model
 from geop2p.networks import GeneratorConfig, build_generator, initialise
@@ -85,3 +86,8 @@ def random_model(path, *, seed=0, map_values=None, **config):
 def identity(tiles: torch.Tensor) -> torch.Tensor:
     """The generator that changes nothing."""
     return tiles
+
+
+def translated(scene, out, model, **options):
+    """Translate by a strip for each tile row unless told otherwise; return the report."""
+    return geop2p.translate(scene, out, model=model, **{"strip_rows": 1, **options})

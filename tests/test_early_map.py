@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from scenes import landscape, random_model, write_scene
+from scenes import landscape, translated, write_scene
 
 import geop2p
 from geop2p.errors import OutputError
@@ -11,31 +11,16 @@ from geop2p.parts import part_folders
 from geop2p.pipelines import products
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return random_model(tmp_path_factory.mktemp("model") / "model.safetensors")
-
-
 @pytest.fixture
 def scene(tmp_path):
     (tmp_path / "in").mkdir()
-    (tmp_path / "out").mkdir()
     return write_scene(tmp_path / "in" / "scene.tif", landscape(3, 1500, 300))
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out" / "map.tif"
 
 
 @pytest.fixture
 def early(monkeypatch):
     """Maps begun early although strips are drawn on a CPU."""
     monkeypatch.setattr(products, "has_free_cores", lambda _plan: True)
-
-
-def translated(scene, out, model, **options):
-    return geop2p.translate(scene, out, model=model, **{"strip_rows": 1, **options})
 
 
 def is_begun(out):
@@ -95,7 +80,6 @@ def test_a_scene_that_may_have_a_mask_waits_for_all_of_its_strips(tmp_path, out,
     pixels = landscape(3, 1500, 300)
     pixels[:, 900:1000] = 0
     scene = write_scene(tmp_path / "gaps.tif", pixels, nodata=0)
-    (tmp_path / "out").mkdir()
     listen, seen = seen_begun(out, seconds=0)
     report = translated(scene, out, model, on_progress=listen)
     assert seen
@@ -108,7 +92,6 @@ def test_a_mask_that_no_header_told_of_is_in_the_map(tmp_path, out, model, monke
     pixels = landscape(3, 1500, 300)
     pixels[:, 900:1000] = 0
     scene = write_scene(tmp_path / "gaps.tif", pixels, nodata=0)
-    (tmp_path / "out").mkdir()
     expected = translated(scene, out.with_name("expected.tif"), model)
     monkeypatch.setattr(products, "can_have_invalid", lambda _plan: False)
     listen, seen = seen_begun(out)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scenes import landscape, noise, random_model, write_scene
+from scenes import landscape, noise, random_model, translated, write_scene
 
 import geop2p
 from geop2p.errors import NothingToDoError, OutputError, SceneError
@@ -17,25 +17,10 @@ from geop2p.pipelines import preflight
 from geop2p.raster.mapfile import PROOF_TAGS
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return random_model(tmp_path_factory.mktemp("model") / "model.safetensors")
-
-
 @pytest.fixture
 def scene(tmp_path):
     (tmp_path / "in").mkdir()
-    (tmp_path / "out").mkdir()
     return write_scene(tmp_path / "in" / "scene.tif", landscape(3, 700, 300))
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out" / "map.tif"
-
-
-def translated(scene, out, model, **options):
-    return geop2p.translate(scene, out, model=model, **{"strip_rows": 1, **options})
 
 
 def interrupted(scene, out, model, *, strips=2, **options):

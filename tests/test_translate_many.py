@@ -10,18 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from scenes import landscape, noise, random_model, write_scene
+from scenes import landscape, noise, write_scene
 
 import geop2p
 from geop2p.errors import OptionError, OutputError, SceneError
 from geop2p.faults import observed
 from geop2p.locking import held
 from geop2p.parts import part_folders
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return random_model(tmp_path_factory.mktemp("model") / "random.safetensors")
 
 
 @pytest.fixture
