@@ -54,6 +54,18 @@ def test_without_names_every_bundled_generator_is_made(make_models, commands, tm
     assert made == set(bundled_models())
 
 
+def test_a_generator_may_have_the_pairs_of_another_and_its_own_blend(
+    make_models, commands, tmp_path
+):
+    (tmp_path / "pairs_streets").mkdir()
+    make_models.main([str(tmp_path), "streets-exact", "--data", str(tmp_path / "data")])
+    trained, pairs_scored, scene_scored = commands
+    assert trained[trained.index("--pairs") + 1] == str(tmp_path / "pairs_streets")
+    assert "--blend" not in pairs_scored
+    assert scene_scored[scene_scored.index("--blend") + 1] == "exact"
+    assert str(tmp_path / "data/dubai/scene3.jpg") in scene_scored
+
+
 def test_a_stage_begins_with_the_model_of_the_one_before(make_models, commands, tmp_path):
     (tmp_path / "pairs_roads").mkdir()
     make_models.main([str(tmp_path), "roads"])

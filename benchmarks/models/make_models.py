@@ -1,13 +1,14 @@
 """Make the bundled generators: pairs by ``geop2p prepare``, ``geop2p train``, ``geop2p evaluate``.
 
-    python benchmarks/models/make_models.py WORK_DIR [streets|roads ...] [--data DATA_DIR]
-        [--device auto]
+    python benchmarks/models/make_models.py WORK_DIR [streets|streets-exact|roads ...]
+        [--data DATA_DIR] [--device auto]
 
 WORK_DIR holds ``pairs_streets`` and ``pairs_roads``, or gets them from DATA_DIR, which holds
 ``dubai/`` and ``massachusetts/`` as docs/models.md describes them. It gets the runs, each with its
 ``model.safetensors``; a run that was stopped goes on. Scores are printed: of the pairs that
 validate, and with DATA_DIR of whole scenes that do. Which scenes train and which validate is in
-``streets_split.json`` and ``roads_split.json`` beside this file.
+``streets_split.json`` and ``roads_split.json`` beside this file. ``streets-exact`` has the pairs of
+``streets``.
 
 A model that is to ship then gets its int8 form by ``make_int8.py``, and a place among those that
 ship by ``bundle.py``.
@@ -33,8 +34,16 @@ FILES = {
     "streets": ("dubai/{}.jpg", "dubai/{}_labels.png"),
     "roads": ("massachusetts/{}.tif", "massachusetts/{}_roads.tif"),
 }
+LANDSCAPES = {"streets": "streets", "streets-exact": "streets", "roads": "roads"}
+"""Whose pairs and scenes each generator has."""
 STAGES = {
     "streets": {"run_streets": ["--recipe", "best", "--epochs", "6", "--epochs-decay", "4"]},
+    "streets-exact": {
+        "run_streets-exact": [
+            *("--recipe", "best", "--epochs", "6", "--epochs-decay", "4", "--lambda-gan", "0"),
+            *("--arch", "resnet_6blocks", "--ngf", "11"),
+        ]
+    },
     "roads": {
         "run_roads_classes": ["--recipe", "best", "--epochs", "6", "--epochs-decay", "3"],
         "run_roads": [
@@ -44,33 +53,34 @@ STAGES = {
     },
 }
 """Runs of each generator, and the options of each: one begins with the model of the one before."""
-DEFAULT = ("streets", "roads")
+DRAWN = {"streets-exact": ["--blend", "exact"]}
+"""How whole scenes are drawn to be scored, where not by default."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Make the named generators and print what they score."""
     asked = _parsed(arguments)
     for name in asked.names:
-        pairs = asked.work / f"pairs_{name}"
+        pairs = asked.work / f"pairs_{LANDSCAPES[name]}"
         if not pairs.is_dir():
-            make_pairs(name, data=asked.data, pairs=pairs)
+            make_pairs(LANDSCAPES[name], data=asked.data, pairs=pairs)
         model = train(name, pairs=pairs, work=asked.work, device=asked.device)
         show_scores(name, pairs=pairs, model=model, data=asked.data)
 
 
-def make_pairs(name: str, *, data: Path | None, pairs: Path) -> None:
-    """Cut the pairs of one generator."""
+def make_pairs(landscape: str, *, data: Path | None, pairs: Path) -> None:
+    """Cut the pairs of one landscape."""
     if data is None:
         sys.exit(f"{pairs}: not there (prepare it, or name the raw data with --data DIR)")
-    split = scenes_of(name)
-    scene_name, target_name = FILES[name]
+    split = scenes_of(landscape)
+    scene_name, target_name = FILES[landscape]
     scenes = sorted(split["train"] + split["val"])
     _run(
         "prepare",
         *(data / scene_name.format(scene) for scene in scenes),
         *("--target", *(data / target_name.format(scene) for scene in scenes)),
         *("--val", *(data / scene_name.format(scene) for scene in split["val"])),
-        *PREPARE[name],
+        *PREPARE[landscape],
         *("--out", pairs),
     )
 
@@ -97,15 +107,16 @@ def show_scores(name: str, *, pairs: Path, model: Path, data: Path | None) -> No
     _run("evaluate", "--pairs", pairs, "--model", model)
     if data is None:
         return
-    scene_name, target_name = FILES[name]
-    for scene in scenes_of(name)["val"]:
+    landscape, way = LANDSCAPES[name], ("--precision", "fp32", *DRAWN.get(name, ()))
+    scene_name, target_name = FILES[landscape]
+    for scene in scenes_of(landscape)["val"]:
         files = (data / scene_name.format(scene), "--truth", data / target_name.format(scene))
-        _run("evaluate", "--scene", *files, "--model", model, "--precision", "fp32")
+        _run("evaluate", "--scene", *files, "--model", model, *way)
 
 
-def scenes_of(name: str) -> dict[str, list[str]]:
-    """Return which scenes train a generator, and which validate it."""
-    split: dict[str, list[str]] = json.loads((HERE / f"{name}_split.json").read_text("utf-8"))
+def scenes_of(landscape: str) -> dict[str, list[str]]:
+    """Return which scenes of a landscape train, and which validate."""
+    split: dict[str, list[str]] = json.loads((HERE / f"{landscape}_split.json").read_text("utf-8"))
     return split
 
 
@@ -117,7 +128,7 @@ def _run(*words: str | Path) -> None:
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Make the bundled generators.")
     parser.add_argument("work", type=Path)
-    parser.add_argument("names", nargs="*", metavar="NAME", default=list(DEFAULT))
+    parser.add_argument("names", nargs="*", metavar="NAME", default=list(STAGES))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--device", default="auto")
     asked = parser.parse_args(arguments)

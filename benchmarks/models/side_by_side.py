@@ -4,13 +4,14 @@
         [--part COL,ROW,SIDE ...] [--palette streets]
 
 Each part is a row. The whole scene is translated, so tiles and seams are those of a map. A model
-that is followed by ``:card`` draws in the colours of its palette alone.
+that is followed by ``:card`` draws in the colours of its palette alone, by ``:exact`` with
+``--blend exact``.
 """
 
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,18 +27,23 @@ Picture = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 DEFAULT_PART = "300,200,448"
 TITLE_INCHES = 0.3
+WAYS = {"card": {"palette": "card"}, "exact": {"blend": "exact"}}
 WHITE = np.uint8(255)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Draw the maps and write the picture."""
     asked = _parsed(arguments)
-    panels = dict(_panels(asked))
-    parts = [tuple(map(int, part.split(","))) for part in asked.part or [DEFAULT_PART]]
+    write(dict(_panels(asked)), asked.part or [DEFAULT_PART], out=asked.out)
+
+
+def write(panels: Mapping[str, Picture], parts: Sequence[str], *, out: Path) -> None:
+    """Write a column a panel, titled, and a row a part, ``COL,ROW,SIDE`` in pixels."""
     height = 2.6 * len(parts) + TITLE_INCHES
     figure = Figure(figsize=(2.6 * len(panels), height), dpi=130)
     axes = figure.subplots(len(parts), len(panels), squeeze=False)
-    for line, (col, row, side) in zip(axes, parts, strict=True):
+    for line, part in zip(axes, parts, strict=True):
+        col, row, side = map(int, part.split(","))
         for place, picture in zip(line, panels.values(), strict=True):
             place.imshow(picture[row : row + side, col : col + side])
             place.set_axis_off()
@@ -45,8 +51,8 @@ def main(arguments: Sequence[str]) -> None:
         place.set_title(title, fontsize=9)
     top = 1 - TITLE_INCHES / height
     figure.subplots_adjust(left=0.005, right=0.995, bottom=0.01, top=top, wspace=0.02, hspace=0.02)
-    figure.savefig(asked.out, pil_kwargs={"quality": 88})
-    print(asked.out)
+    figure.savefig(out, pil_kwargs={"quality": 88})
+    print(out)
 
 
 def _panels(asked: argparse.Namespace) -> Iterator[tuple[str, Picture]]:
@@ -60,15 +66,19 @@ def _panels(asked: argparse.Namespace) -> Iterator[tuple[str, Picture]]:
 
 
 def _maps(asked: argparse.Namespace) -> Iterator[tuple[str, tuple[Picture, Mask]]]:
+    for entry in asked.model:
+        title, _, model = entry.rpartition("=")
+        yield title, translated(asked.scene, model)
+
+
+def translated(scene: str | Path, model: str) -> tuple[Picture, Mask]:
+    """Return a model's map of a scene, (H, W, 3), and where it is masked."""
+    name, *ways = model.split(":")
+    options = {key: value for way in ways for key, value in WAYS[way].items()}
     with tempfile.TemporaryDirectory() as folder:
-        for number, entry in enumerate(asked.model):
-            title, _, asked_model = entry.rpartition("=")
-            model, _, palette = asked_model.partition(":")
-            out = Path(folder) / f"{number}.png"
-            geop2p.translate(
-                asked.scene, out, model=model, precision="fp32", palette=palette or None
-            )
-            yield title, _read(out)
+        out = Path(folder) / "map.png"
+        geop2p.translate(scene, out, model=name, precision="fp32", **options)
+        return _read(out)
 
 
 def drawn(labels: Picture, palette: Palette) -> Picture:
