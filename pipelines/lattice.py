@@ -86,7 +86,8 @@ def _field_radius(request: Request, card: ModelCard | None) -> int:
         reason = f"is a {network.arch}, whose pixels each see the whole tile"
     raise OptionError(
         f"blend {EXACT}: the model {card.name} {reason} "
-        f"({_HINT}, or a ResNet model with batch norm and running statistics)"
+        f"({_HINT}, or a ResNet model with batch norm and running statistics, as the bundled "
+        "streets-exact is)"
     )
 
 

@@ -118,6 +118,29 @@ def test_the_tiled_map_is_the_whole_scenes_within_one_grey_level(
     assert 20 < expected.std() < 100  # neither flat, nor black and white
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"engine": "torch", "precision": "fp32"}, {"engine": "packed", "precision": "fp32"}, {}],
+    ids=["torch", "packed", "as by default"],
+)
+def test_the_bundled_model_draws_of_tiles_what_it_draws_of_the_whole(tmp_path, options):
+    with open_raster("sample_tiles/dubai/scene3_part.jpg") as sample:
+        pixels = sample.read(window=((300, 700), (400, 950)))
+    scene = write_scene(tmp_path / "scene.tif", pixels)
+    loaded = load_model("streets-exact")
+    report = geop2p.translate(
+        scene, tmp_path / "map.tif", model="streets-exact", **options, **EXACT
+    )
+    draw = loaded.generator.eval()
+    if report.precision == "int8":
+        draw = Int8Runner(draw, loaded.card.int8.ranges, 1)
+    found, expected = read_raster(tmp_path / "map.tif")[0], whole_map(pixels, draw)
+    largest, share = differences(found, expected)
+    assert largest <= 1
+    assert share < 1e-3
+    assert 10 < expected.std() < 100
+
+
 def test_the_map_of_a_fade_is_not_the_whole_scenes(tmp_path, model, scene, expected):
     geop2p.translate(scene, tmp_path / "map.tif", model=model, threads=1)
     largest, share = differences(read_raster(tmp_path / "map.tif")[0], expected)
@@ -264,7 +287,9 @@ def test_generators_that_see_the_whole_tile_are_refused(tmp_path, arch, norm, st
     path = tmp_path / "wide.safetensors"
     save_model(path, build_generator(config), card)
     scene = write_scene(tmp_path / "scene.tif", ground(40, 50))
-    with pytest.raises(OptionError, match=f"model wide {reason}.*use --blend cosine, or a ResNet"):
+    with pytest.raises(
+        OptionError, match=f"model wide {reason}.*use --blend cosine, .*streets-exact"
+    ):
         geop2p.translate(scene, tmp_path / "map.tif", model=path, **EXACT)
     assert {path.name for path in tmp_path.iterdir()} == {"scene.tif", "wide.safetensors"}
 

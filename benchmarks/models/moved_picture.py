@@ -5,8 +5,9 @@
 
 The scene is translated, and then again without its first rows and columns, so that every tile lies
 that far to the right and below. Beside each map is the same in grey, with those pixels in red that
-are of another class the second time. Models are named as for ``side_by_side.py``; maps have the
-colours of their palettes.
+are of another class the second time, and above it their share, of what is a tile or farther from
+the new edges: nearer to them the second scene is continued in another way. Models are named as for
+``side_by_side.py``; maps have the colours of their palettes.
 """
 
 import argparse
@@ -19,6 +20,10 @@ import numpy as np
 from PIL import Image
 from side_by_side import DEFAULT_PART, Picture, translated, write
 
+sys.path.append(str(Path(__file__).parents[1]))
+from scenes import read_picture
+
+TILE = 256
 RED = np.array([214, 0, 24], np.uint8)
 
 
@@ -31,8 +36,8 @@ def main(arguments: Sequence[str]) -> None:
 def _panels(asked: argparse.Namespace) -> Iterator[tuple[str, Picture]]:
     """Yield titles and pictures, (H, W, 3), of the part of the scene that both maps show."""
     step = asked.step
-    with Image.open(asked.scene) as picture:
-        scene = np.asarray(picture.convert("RGB"))[step:, step:]
+    pixels = read_picture(asked.scene)  # as geop2p reads it: other decoders of JPEG differ
+    scene = np.moveaxis(pixels, 0, -1)[step:, step:]
     yield "scene", scene
     with tempfile.TemporaryDirectory() as folder:
         rest = Path(folder) / "rest.png"
@@ -42,7 +47,8 @@ def _panels(asked: argparse.Namespace) -> Iterator[tuple[str, Picture]]:
             first = translated(asked.scene, f"{model}:card")[0][step:, step:]
             other = (first != translated(rest, f"{model}:card")[0]).any(axis=-1)
             yield title, first
-            yield f"{title}: {other.mean():.1%} of another class", _marked(first, other)
+            share = other[TILE:, TILE:].mean()
+            yield f"{title}: {share:.1%} of another class", _marked(first, other)
 
 
 def _marked(picture: Picture, places: Picture) -> Picture:
@@ -53,7 +59,7 @@ def _marked(picture: Picture, places: Picture) -> Picture:
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="What changes when tiles lie elsewhere.")
-    parser.add_argument("scene")
+    parser.add_argument("scene", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("model", nargs="+", metavar="TITLE=MODEL")
     parser.add_argument("--part", action="append", metavar="COL,ROW,SIDE")

@@ -183,4 +183,9 @@ VARIANTS = (
         what="light, a ResNet of 6 blocks, ngf 11, as much work a tile; for `--blend exact`",
         options=LIGHT | {"arch": "resnet_6blocks", "ngf": 11, "max_channels": None},
     ),
+    Variant(
+        name="gan-resnet",
+        what="light-resnet with the discriminator",
+        options=JUDGED | {"arch": "resnet_6blocks", "ngf": 11, "max_channels": None},
+    ),
 )
