@@ -246,7 +246,9 @@ def _apart(difference: Figures | None) -> str:
 
 BLOCKS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "translate_cpu": ("translate_cpu", translations),
+    "translate_cpu_amx": ("translate_cpu_amx", translations),
     "engines": ("engines", engines),
+    "engines_amx": ("engines_amx", engines),
     "memory": ("memory", memory),
     "finish": ("finish", finish),
     "startup": ("startup", startup),
@@ -255,6 +257,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "targets": ("translate_cpu", targets),
     "train": ("train", training),
     "speed": ("translate_cpu", speed),
+    "speed_amx": ("translate_cpu_amx", speed),
     "recipes": ("recipes", recipes),
     "recipes_roads": ("recipes_roads", roads_recipes),
     "recipes_roads_choose": ("recipes_roads_choose", roads_recipes),
