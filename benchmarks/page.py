@@ -203,6 +203,33 @@ def training(content: Figures) -> str:
     return f"{_source(content)}:\n\n{table(heads, rows)}"
 
 
+def half(content: Figures) -> str:
+    """Return what bfloat16 costs: maps against those of float32, and against labels."""
+    heads = ("model", "", "grey levels apart", "dB apart", "of another class", "dB", "accuracy")
+    rows = [
+        (
+            f"`{model}`" if way == "float32" else "",
+            way,
+            *_from_float32(found, way),
+            f"{found['psnr_to_labels_db']:.2f}",
+            f"{found['accuracy']:.1%}",
+        )
+        for model, ways in content["figures"].items()
+        for way, found in ways.items()
+    ]
+    return f"{_source(content)}:\n\n{table(heads, rows)}"
+
+
+def _from_float32(found: Figures, way: str) -> tuple[str, str, str]:
+    if way == "float32":
+        return "", "", ""
+    return (
+        f"{found['mean_grey_levels']:.2f}",
+        f"{found['psnr_db']:.0f}",
+        f"{found['share_of_another_class']:.2%}",
+    )
+
+
 def speed(content: Figures) -> str:
     """Return the README's paragraph."""
     sentences = []
@@ -249,6 +276,7 @@ BLOCKS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "translate_cpu_amx": ("translate_cpu_amx", translations),
     "engines": ("engines", engines),
     "engines_amx": ("engines_amx", engines),
+    "half": ("half", half),
     "memory": ("memory", memory),
     "finish": ("finish", finish),
     "startup": ("startup", startup),
