@@ -133,7 +133,7 @@ def read_card(name_or_path: str | os.PathLike[str]) -> ModelCard:
 def bundled_models() -> dict[str, Path]:
     """Return the models that ship with the package: name to file, sorted by name."""
     folder = Path(str(resources.files("geop2p") / "models"))
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+    return dict(sorted((path.stem, path) for path in folder.glob("*.safetensors")))
 
 
 def _shipped_sha256(name: str) -> str:
