@@ -30,7 +30,7 @@ from geop2p.model import Model, load_model
 from geop2p.palette import Palette
 
 sys.path.append(str(Path(__file__).parent / "models"))
-from make_models import DRAWN, FILES, LANDSCAPES, scenes_of
+from make_models import BLENDS, FILES, LANDSCAPES, scenes_of
 
 HALF = Engine(precision="bf16", batch_size=4)
 Labels = npt.NDArray[np.uint8]
@@ -70,8 +70,6 @@ def _scenes(name: str, data: Path) -> Iterator[tuple[Path, Labels, Mask]]:
 
 
 def _drawn(scene: Path, name: str, way: str, *, model: Model) -> Pixels:
-    words = DRAWN.get(name, ())
-    options = {"blend": words[1]} if words else {}
     if way == "bf16 of GPUs":
         runner = HalfRunner(model.generator.eval(), HALF)
         runner.field_radius = model.card.field_radius  # type: ignore[attr-defined]
@@ -81,7 +79,7 @@ def _drawn(scene: Path, name: str, way: str, *, model: Model) -> Pixels:
         draw = partial(geop2p.translate, model=name, precision=precision, engine="torch")
     with tempfile.TemporaryDirectory(prefix="geop2p-half-") as folder:
         out = Path(folder) / "map.tif"
-        draw(scene, out, **options)
+        draw(scene, out, blend=BLENDS[name])
         return read_picture(out)
 
 

@@ -53,8 +53,8 @@ STAGES = {
     },
 }
 """Runs of each generator, and the options of each: one begins with the model of the one before."""
-DRAWN = {"streets-exact": ["--blend", "exact"]}
-"""How whole scenes are drawn to be scored, where not by default."""
+BLENDS = {"streets": "cosine", "streets-exact": "exact", "roads": "cosine"}
+"""By which whole scenes are drawn to be scored."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -107,7 +107,7 @@ def show_scores(name: str, *, pairs: Path, model: Path, data: Path | None) -> No
     _run("evaluate", "--pairs", pairs, "--model", model)
     if data is None:
         return
-    landscape, way = LANDSCAPES[name], ("--precision", "fp32", *DRAWN.get(name, ()))
+    landscape, way = LANDSCAPES[name], ("--blend", BLENDS[name], "--precision", "fp32")
     scene_name, target_name = FILES[landscape]
     for scene in scenes_of(landscape)["val"]:
         files = (data / scene_name.format(scene), "--truth", data / target_name.format(scene))
