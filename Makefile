@@ -76,7 +76,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/summary.py; \
 	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
-# the bundled models again, from WORK/pairs_NAME or from DATA, with their scores; an hour or more
+# the bundled models again, from WORK/pairs_streets and WORK/pairs_roads or from DATA, with their
+# scores; three hours or more
 models: $(STAMP)
 	$(BIN)/python benchmarks/models/make_models.py $(WORK) $(MODELS) $(if $(DATA),--data $(DATA))
 

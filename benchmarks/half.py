@@ -53,9 +53,9 @@ def measure(name: str, data: Path) -> dict[str, Any]:
     sums: dict[str, Counter[str]] = {way: Counter() for way in WAYS}
     for scene, labels, valid in _scenes(name, data):
         maps = {way: _drawn(scene, name, way, model=model) for way in WAYS}
-        exact = maps["float32"]
+        reference = maps["float32"]
         for way, picture in maps.items():
-            sums[way].update(_distance(picture, exact, model.card.palette, valid=valid))
+            sums[way].update(_distance(picture, reference, model.card.palette, valid=valid))
             sums[way].update(_errors(picture, labels, model.card.palette, valid=valid))
     return {way: _means(found) for way, found in sums.items()}
 
@@ -83,14 +83,16 @@ def _drawn(scene: Path, name: str, way: str, *, model: Model) -> Pixels:
         return read_picture(out)
 
 
-def _distance(picture: Pixels, exact: Pixels, palette: Palette, *, valid: Mask) -> dict[str, float]:
+def _distance(
+    picture: Pixels, reference: Pixels, palette: Palette, *, valid: Mask
+) -> dict[str, float]:
     """Return sums of what lies between two maps."""
-    apart = np.abs(picture.astype(np.int16) - exact)[:, valid]
+    apart = np.abs(picture.astype(np.int16) - reference)[:, valid]
     return {
         "pixels": float(valid.sum()),
         "levels": float(apart.mean(axis=0).sum()),
-        "squares": _squares(picture, exact, valid=valid),
-        "other_class": float((palette.nearest(picture) != palette.nearest(exact))[valid].sum()),
+        "squares": _squares(picture, reference, valid=valid),
+        "other_class": float((palette.nearest(picture) != palette.nearest(reference))[valid].sum()),
     }
 
 

@@ -74,6 +74,8 @@ def _maps(asked: argparse.Namespace) -> Iterator[tuple[str, tuple[Picture, Mask]
 def translated(scene: str | Path, model: str) -> tuple[Picture, Mask]:
     """Return a model's map of a scene, (H, W, 3), and where it is masked."""
     name, *ways = model.split(":")
+    if unknown := set(ways) - set(WAYS):
+        sys.exit(f"{model}: no {', '.join(sorted(unknown))} (after a colon: {', '.join(WAYS)})")
     options = {key: value for way in ways for key, value in WAYS[way].items()}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "map.png"
