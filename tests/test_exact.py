@@ -288,7 +288,7 @@ def test_generators_that_see_the_whole_tile_are_refused(tmp_path, arch, norm, st
     save_model(path, build_generator(config), card)
     scene = write_scene(tmp_path / "scene.tif", ground(40, 50))
     with pytest.raises(
-        OptionError, match=f"model wide {reason}.*use --blend cosine, .*streets-exact"
+        OptionError, match=f"model wide {reason}.*use --blend cosine, or a ResNet.*streets-exact"
     ):
         geop2p.translate(scene, tmp_path / "map.tif", model=path, **EXACT)
     assert {path.name for path in tmp_path.iterdir()} == {"scene.tif", "wide.safetensors"}
