@@ -20,7 +20,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import geop2p
-from geop2p.palette import Palette
 from geop2p.style import find_palette
 
 Picture = npt.NDArray[np.uint8]
@@ -60,8 +59,8 @@ def _panels(asked: argparse.Namespace) -> Iterator[tuple[str, Picture]]:
     yield "scene", _read(asked.scene)[0]
     maps = dict(_maps(asked))
     masked = np.logical_or.reduce([mask for _picture, mask in maps.values()])
-    truth = drawn(np.asarray(Image.open(asked.labels)), find_palette(asked.palette))
-    yield "truth", np.where(masked[..., None], WHITE, truth)
+    truth = find_palette(asked.palette).draw(np.asarray(Image.open(asked.labels), np.uint8))
+    yield "truth", np.where(masked[..., None], WHITE, np.moveaxis(truth, 0, -1))
     yield from ((title, picture) for title, (picture, _mask) in maps.items())
 
 
@@ -81,14 +80,6 @@ def translated(scene: str | Path, model: str) -> tuple[Picture, Mask]:
         out = Path(folder) / "map.png"
         geop2p.translate(scene, out, model=name, precision="fp32", **options)
         return _read(out)
-
-
-def drawn(labels: Picture, palette: Palette) -> Picture:
-    """Return class indexes (H, W) in the colours of a palette, (H, W, 3)."""
-    table = np.zeros((256, 3), np.uint8)
-    for entry in palette.classes:
-        table[entry.index] = entry.colour
-    return table[labels.astype(np.uint8)]
 
 
 def _read(path: str | Path) -> tuple[Picture, Mask]:
