@@ -11,7 +11,6 @@ bfloat16 emulates it, slowly.
 import argparse
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -24,10 +23,11 @@ from record import record
 from scenes import Pixels, read_picture
 
 import geop2p
+from geop2p.card import ModelCard
 from geop2p.engines.choice import Engine
 from geop2p.engines.cuda import HalfRunner
 from geop2p.model import Model, load_model
-from geop2p.palette import Palette
+from geop2p.scores import Counter, Floats, Patch, figures
 
 sys.path.append(str(Path(__file__).parent / "models"))
 from make_models import BLENDS, FILES, LANDSCAPES, scenes_of
@@ -48,16 +48,17 @@ def main() -> None:
 
 
 def measure(name: str, data: Path) -> dict[str, Any]:
-    """Return of each way the means over the valid pixels of all scenes."""
+    """Return of each way the scores over all scenes, against float32 and against labels."""
     model = load_model(name)
-    sums: dict[str, Counter[str]] = {way: Counter() for way in WAYS}
+    scored: dict[str, list[Floats]] = {way: [] for way in WAYS}
     for scene, labels, valid in _scenes(name, data):
         maps = {way: _drawn(scene, name, way, model=model) for way in WAYS}
-        reference = maps["float32"]
-        for way, picture in maps.items():
-            sums[way].update(_distance(picture, reference, model.card.palette, valid=valid))
-            sums[way].update(_errors(picture, labels, model.card.palette, valid=valid))
-    return {way: _means(found) for way, found in sums.items()}
+        for way, made in maps.items():
+            from_reference = _sums(made, maps["float32"], model.card, valid=valid)
+            truth = model.card.palette.draw(labels)
+            from_truth = _sums(made, truth, model.card, valid=valid, classes=labels)
+            scored[way].append(np.stack([from_reference, from_truth]))
+    return {way: _figures(np.sum(found, axis=0), model.card) for way, found in scored.items()}
 
 
 def _scenes(name: str, data: Path) -> Iterator[tuple[Path, Labels, Mask]]:
@@ -83,48 +84,25 @@ def _drawn(scene: Path, name: str, way: str, *, model: Model) -> Pixels:
         return read_picture(out)
 
 
-def _distance(
-    picture: Pixels, reference: Pixels, palette: Palette, *, valid: Mask
-) -> dict[str, float]:
-    """Return sums of what lies between two maps."""
-    apart = np.abs(picture.astype(np.int16) - reference)[:, valid]
+def _sums(
+    made: Pixels, real: Pixels, card: ModelCard, *, valid: Mask, classes: Labels | None = None
+) -> Floats:
+    """Return what scores are made of, as `geop2p.evaluate` counts it."""
+    rows, cols = ((0, length) for length in valid.shape)
+    patch = Patch(made=made, real=real, valid=valid, classes=classes, rows=rows, cols=cols)
+    return Counter(card.map, palette=card.palette, scales=1).count(patch)
+
+
+def _figures(sums: Floats, card: ModelCard) -> dict[str, float]:
+    """Return the figures of two rows of sums: against float32, and against labels."""
+    found = figures(sums, scaling=card.map, palette=card.palette)
     return {
-        "pixels": float(valid.sum()),
-        "levels": float(apart.mean(axis=0).sum()),
-        "squares": _squares(picture, reference, valid=valid),
-        "other_class": float((palette.nearest(picture) != palette.nearest(reference))[valid].sum()),
+        "mean_grey_levels": found["l1"][0],
+        "psnr_db": found["psnr_db"][0],
+        "share_of_another_class": 1 - found["accuracy"][0],
+        "psnr_to_labels_db": found["psnr_db"][1],
+        "accuracy": found["accuracy"][1],
     }
-
-
-def _errors(picture: Pixels, labels: Labels, palette: Palette, *, valid: Mask) -> dict[str, float]:
-    """Return sums of what lies between a map and the labels."""
-    scored = [each.index for each in palette.classes if each.is_scored]
-    counted = np.isin(labels, scored) & valid
-    return {
-        "squares_to_labels": _squares(picture, palette.draw(labels), valid=valid),
-        "scored": float(counted.sum()),
-        "right": float((palette.nearest(picture) == labels)[counted].sum()),
-    }
-
-
-def _squares(one: Pixels, other: Pixels, *, valid: Mask) -> float:
-    squares = np.square(one.astype(np.float32) - other).mean(axis=0)
-    return float(squares[valid].sum(dtype=np.float64))
-
-
-def _means(sums: Counter[str]) -> dict[str, float]:
-    pixels = sums["pixels"]
-    return {
-        "mean_grey_levels": sums["levels"] / pixels,
-        "psnr_db": _decibels(sums["squares"] / pixels),
-        "share_of_another_class": sums["other_class"] / pixels,
-        "psnr_to_labels_db": _decibels(sums["squares_to_labels"] / pixels),
-        "accuracy": sums["right"] / sums["scored"],
-    }
-
-
-def _decibels(mean_square: float) -> float:
-    return float(10 * np.log10(255**2 / max(mean_square, 1e-9)))
 
 
 if __name__ == "__main__":
